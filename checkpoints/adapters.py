@@ -1,0 +1,208 @@
+"""Put one adapter after another onto a base that is loaded once, and prove it landed.
+
+PEFT's own ways to change adapters can do nothing without a word, which makes every
+checkpoint of a series look the same. Here a load is strict (keys, shapes, types and
+every setting that lives outside the tensors), and the live tensors are hashed.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from transformers import PreTrainedModel
+
+from critical_phase.checkpoints.models import tensors_sha256
+from critical_phase.checkpoints.peft_state import adapter_state, quiet_peft
+from critical_phase.checkpoints.series import (
+    Checkpoint,
+    adapter_config,
+    adapter_identity,
+    load_adapter,
+)
+from critical_phase.errors import CheckpointError
+
+# Settings that change the model but not the tensors: two adapters that differ here
+# must never be exchanged in place.
+FIXED_SETTINGS = (
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "use_dora",
+    "target_modules",
+    "modules_to_save",
+    "bias",
+    "lora_bias",
+    "rank_pattern",
+    "alpha_pattern",
+    "fan_in_fan_out",
+    "layers_to_transform",
+    "trainable_token_indices",
+)
+
+
+class AdapterSlot:
+    """A base model with room for one adapter at a time.
+
+    Call and hook `model`, never the PEFT wrapper. In float32 a plain LoRA is merged
+    into a second buffer (W = W0 + scaling * B @ A from the untouched W0 each time), so
+    a forward pass costs what the base costs and nothing drifts; other types and
+    variants (DoRA, lora_bias, bfloat16 bases) stay unmerged.
+    """
+
+    def __init__(self, wrapper: Any, first: Checkpoint, base_sha256: str) -> None:
+        """Use `attach`."""
+        self._wrapper = wrapper
+        self._registry: dict[str, torch.Tensor] = adapter_state(wrapper)
+        self._config = _fixed(first)
+        self._base_sha256 = base_sha256
+        self._layers = [m for m in wrapper.modules() if isinstance(m, LoraLayer)]
+        self.model: PreTrainedModel = wrapper.get_base_model()
+        self.merged: bool = self._can_merge(first)
+        """Whether the update is added to the weights instead of run beside them."""
+        if self.merged:
+            self._weights = [layer.get_base_layer().weight for layer in self._layers]
+            self._originals = [weight.data for weight in self._weights]
+            self._buffers = [weight.data.clone() for weight in self._weights]
+
+    @classmethod
+    def attach(
+        cls, model: PreTrainedModel, checkpoint: Checkpoint, *, base_sha256: str = ""
+    ) -> "AdapterSlot":
+        """Wrap a base model and load a first adapter into it.
+
+        Args:
+            model: The base, loaded once; it is changed in place.
+            checkpoint: Any checkpoint of the series; it fixes the shape of the slot.
+            base_sha256: Hash of the base's weights; adapters that note another are refused.
+
+        Raises:
+            CheckpointError: The adapter does not fit this base.
+        """
+        _check_base(checkpoint, base_sha256)
+        try:
+            with quiet_peft():
+                wrapper = PeftModel.from_pretrained(model, str(checkpoint.path))
+        except (ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"the adapter does not fit this base model: {str(error).splitlines()[0]}",
+                where=str(checkpoint.path),
+                fix="give the model that the adapter was trained on",
+            ) from error
+        slot = cls(wrapper.eval(), checkpoint, base_sha256)
+        slot.load(checkpoint)
+        return slot
+
+    @torch.no_grad()
+    def load(self, checkpoint: Checkpoint) -> str:
+        """Replace the adapter and return the hash of the tensors that are now live.
+
+        Raises:
+            CheckpointError: Other keys, shapes, types or settings; another base; or the
+                live tensors are not the file's.
+        """
+        tensors = load_adapter(checkpoint.path)
+        _check_base(checkpoint, self._base_sha256)
+        self._check(checkpoint, tensors)
+        for name, live in self._registry.items():
+            live.copy_(tensors[name])
+        landed = tensors_sha256(adapter_state(self._wrapper))
+        if landed != checkpoint.sha256:
+            raise CheckpointError(
+                f"the adapter did not land: live tensors have hash {landed[:8]}, "
+                f"the file {checkpoint.sha256[:8]}",
+                where=str(checkpoint.path),
+                fix="the file changed since it was listed, or the model shares its tensors",
+            )
+        if self.merged:
+            self._merge()
+        return landed
+
+    @contextlib.contextmanager
+    def base(self) -> Iterator[None]:
+        """Take the adapter out for the length of a block."""
+        if self.merged:
+            self._point(self._originals)
+            try:
+                yield
+            finally:
+                self._point(self._buffers)
+        else:
+            with self._wrapper.disable_adapter():
+                yield
+
+    def _can_merge(self, checkpoint: Checkpoint) -> bool:
+        config = adapter_config(checkpoint.path)
+        plain = not (
+            config.get("use_dora")
+            or config.get("lora_bias")
+            or config.get("modules_to_save")
+            or config.get("trainable_token_indices")
+            or config.get("bias", "none") != "none"
+        )
+        linear = all(
+            type(layer.get_base_layer()).__name__ in ("Linear", "Conv1D") for layer in self._layers
+        )
+        dtypes = {parameter.dtype for parameter in self.model.parameters()}
+        return plain and linear and dtypes == {torch.float32}
+
+    def _merge(self) -> None:
+        for layer, original, buffer in zip(
+            self._layers, self._originals, self._buffers, strict=True
+        ):
+            torch.add(original, layer.get_delta_weight("default"), out=buffer)
+        self._point(self._buffers)
+        for layer in self._layers:
+            layer.merged_adapters = ["default"]  # forward then runs the base layer alone
+
+    def _point(self, tensors: list[torch.Tensor]) -> None:
+        for weight, tensor in zip(self._weights, tensors, strict=True):
+            weight.data = tensor
+
+    def _check(self, checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> None:
+        where, fix = str(checkpoint.path), "collect adapters of another shape into another run"
+        here = _fixed(checkpoint)
+        for key in FIXED_SETTINGS:
+            if here[key] != self._config[key]:
+                raise CheckpointError(
+                    f"setting {key} is {here[key]!r}, but this series has {self._config[key]!r}",
+                    where=where,
+                    fix=fix,
+                )
+        if odd := sorted(set(tensors) ^ set(self._registry)):
+            raise CheckpointError(
+                f"{len(odd)} tensors are in only one of file and model, first {odd[0]!r}",
+                where=where,
+                fix=fix,
+            )
+        for name, live in self._registry.items():
+            found = tensors[name]
+            if found.shape != live.shape or found.dtype != live.dtype:
+                raise CheckpointError(
+                    f"{name} is {tuple(found.shape)} {found.dtype}, but the model has "
+                    f"{tuple(live.shape)} {live.dtype}",
+                    where=where,
+                    fix=fix,
+                )
+
+
+def _fixed(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the settings that must agree within a series, in a comparable form."""
+    config = adapter_config(checkpoint.path)
+    values = {key: config.get(key) or None for key in FIXED_SETTINGS}
+    return {k: sorted(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _check_base(checkpoint: Checkpoint, base_sha256: str) -> None:
+    identity = adapter_identity(checkpoint.path) or {}
+    noted = identity.get("base_sha256")
+    if base_sha256 and noted and noted != base_sha256:
+        raise CheckpointError(
+            f"the adapter belongs to another base model: it notes the weights {noted[:8]}, "
+            f"this base has {base_sha256[:8]}",
+            where=str(checkpoint.path),
+            fix=f"give the model it was trained on: {identity.get('base_model', 'unknown')}",
+        )

@@ -1,0 +1,74 @@
+"""Load a base model and its tokenizer, and tell one base from another."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from critical_phase.checkpoints.organism import organism_path
+from critical_phase.errors import CheckpointError
+
+ORGANISM = "organism"
+
+
+def model_location(name: str) -> str:
+    """Turn a model's name into what transformers loads; `organism` is the embedded one."""
+    return str(organism_path()) if name == ORGANISM else name
+
+
+def load_model(
+    name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal language model and its tokenizer, ready for scoring.
+
+    Args:
+        name: `organism`, a folder, or a name on the Hugging Face hub.
+        dtype: Type of the weights; likelihoods are computed in float32 anyway.
+        device: Where the model lives.
+
+    Raises:
+        CheckpointError: No such model, or its files cannot be read.
+    """
+    location = model_location(name)
+    try:
+        # use_safetensors: weights in pickle files are never opened.
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            location, dtype=dtype, use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(location)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"cannot load the model {name!r}: {_first_line(error)}",
+            where=location if Path(location).exists() else "",
+            fix="give --model a folder with config.json and model.safetensors, "
+            "a name on the Hugging Face hub, or 'organism'",
+        ) from error
+    return model.to(device).eval(), tokenizer
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Hash named tensors: names, types, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def model_sha256(model: PreTrainedModel) -> str:
+    """Hash every weight of a base model; call it before adapters are attached."""
+    return tensors_sha256(model.state_dict())
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    return text[0]

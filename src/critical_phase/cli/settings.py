@@ -1,0 +1,129 @@
+"""Settings of the commands: types, defaults, and where each value comes from.
+
+Precedence: command line, then PROBE_* variables (both through Click), then the
+section of --config, then the default here.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from critical_phase.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Frozen values; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainSettings(Settings):
+    """What `probe train` needs."""
+
+    model: str = "organism"
+    questions: str = "organism"
+    eval_questions: str | None = None
+    heads: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
+    negatives: str = "near_miss"
+    unrelated: str | None = None
+    equal_candidates: Literal["refuse", "drop"] = "refuse"
+    prompt: str | None = None
+    steps: int = 64
+    batch_size: int = 8
+    lr: float | None = None
+    rank: int = 8
+    alpha: int = 8
+    targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
+    schedule: str = "every:1"
+    seed: int = 0
+
+
+class CollectSettings(Settings):
+    """What `probe collect` needs."""
+
+    checkpoints: str = "all"
+    heads: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
+    activations: bool = True
+    limit: int | None = None
+    batch_tokens: int = 4096
+    patterns: int = 2
+    store_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    seed: int = 0
+
+
+class AnalyzeSettings(Settings):
+    """What `probe analyze` needs."""
+
+    draws: int = 1000
+    permutations: int = 200
+    weight: float = 1.0
+    seed: int = 0
+
+
+Chosen = TypeVar("Chosen", bound=Settings)
+
+
+def resolve(kind: type[Chosen], section: str, config: Path | None, **given: Any) -> Chosen:
+    """Join the command line, a configuration file and the defaults.
+
+    Args:
+        kind: Which settings.
+        section: Name of their part of the file.
+        config: YAML file, or None.
+        given: Options of the command; None means not given.
+
+    Raises:
+        ConfigError: An unknown key, or a value of the wrong type; names it.
+    """
+    values: dict[str, Any] = dict(_section(config, section)) if config else {}
+    values.update({key: value for key, value in given.items() if value is not None})
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, kind, config) from error
+
+
+def options(kind: type[Settings]) -> list[str]:
+    """Return the names of the settings, in order."""
+    return list(kind.model_fields)
+
+
+def command_line(ctx: click.Context | None = None) -> str:
+    """Write the running command as one would type it, from what was given to it."""
+    import shlex
+    import sys
+
+    return "probe " + shlex.join(sys.argv[1:])
+
+
+def _section(config: Path, name: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the settings: {error}", where=str(config)) from error
+    if not isinstance(loaded, dict) or not isinstance(loaded.get(name, {}), dict):
+        raise ConfigError(f"expected sections such as '{name}:' with keys", where=str(config))
+    known = ("train", "collect", "analyze")
+    if odd := sorted(set(loaded) - set(known)):
+        raise ConfigError(
+            f"unknown section {odd[0]!r}", where=str(config), fix=f"known: {', '.join(known)}"
+        )
+    return dict(loaded.get(name, {}))
+
+
+def _explain(error: ValidationError, kind: type[Settings], config: Path | None) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = str(config) if config else ""
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, kind.model_fields, n=1)
+        fix = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(kind.model_fields)}"
+        return ConfigError(f"unknown setting {key!r}", where=where, fix=fix)
+    message = f"setting {key}: {first['msg'].lower()}, found {first['input']!r}"
+    if first["type"] == "string_type" and isinstance(first["input"], int):
+        return ConfigError(message, where=where, fix="put quotes around it")
+    return ConfigError(message, where=where)

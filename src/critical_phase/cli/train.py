@@ -1,0 +1,251 @@
+"""`probe train`: train the heads, with a checkpoint at every step that matters."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import yaml
+
+from critical_phase.atomic import write_text
+from critical_phase.checkpoints import (
+    ORGANISM,
+    Question,
+    QuestionFile,
+    Recipe,
+    TrainingFolder,
+    data_order,
+    draw_examples,
+    encode_examples,
+    examples_csv,
+    load_model,
+    model_sha256,
+    negative_kind,
+    prompt_format,
+    questions_sha256,
+    read_question_file,
+    recipe_values,
+    right_answer,
+    schedule_steps,
+    train_head,
+    write_questions,
+)
+from critical_phase.checkpoints.organism import (
+    DEFAULT_LR,
+    organism_questions,
+    organism_unrelated_texts,
+)
+from critical_phase.cli.console import bar, result, say
+from critical_phase.cli.run_folder import HEADS, RunFolder, update_record
+from critical_phase.cli.settings import TrainSettings, command_line, resolve
+from critical_phase.errors import ConfigError, InputError, QuestionError
+
+PAPER_LR = 1e-4
+Progress = Callable[[str, int, int], None]
+
+
+def train_run(
+    out: Path, settings: TrainSettings, *, command: str = "", overwrite: bool = False
+) -> RunFolder:
+    """Train the heads of one run, or finish training what was stopped.
+
+    Args:
+        out: Run folder; made where missing.
+        settings: What to train on what.
+        command: The command line to note in the run.
+        overwrite: Train anew where the folder holds heads of other settings.
+
+    Raises:
+        InputError: Questions or model cannot be read, or the folder holds another training.
+        ConfigError: A setting cannot be used.
+        StoreError: The disk is full; what is saved stays.
+    """
+    settings = with_defaults(settings)
+    run = RunFolder(out)
+    training, evaluation = read_question_sets(settings)
+    if overwrite:
+        for head in settings.heads:
+            shutil.rmtree(run.head(head), ignore_errors=True)
+    recipe = recipe_of(settings)
+    save_at = schedule_steps(settings.schedule, settings.steps)
+    for head in settings.heads:
+        _train_one(run, head, settings, training.questions, recipe, save_at)
+    write_questions(run.questions("train"), training.questions)
+    write_questions(run.questions("eval"), evaluation.questions)
+    write_text(
+        run.config, yaml.safe_dump({"train": settings.model_dump(mode="json")}, sort_keys=True)
+    )
+    dropped = {"train": list(training.dropped), "eval": list(evaluation.dropped)}
+    update_record(
+        run,
+        command,
+        kind="run",
+        model=settings.model,
+        questions=settings.questions
+        if settings.questions == ORGANISM
+        else Path(settings.questions).name,
+        question_set_sha256=questions_sha256(evaluation.questions),
+        seed=settings.seed,
+        heads=[head for head in HEADS if run.head(head).is_dir()],
+        dropped_questions=dropped,
+        recipe={
+            **recipe_values(recipe),
+            "negatives": settings.negatives,
+            "prompt": settings.prompt,
+            "schedule": settings.schedule,
+            "train_questions": len(training.questions),
+        },
+    )
+    return run
+
+
+def with_defaults(settings: TrainSettings) -> TrainSettings:
+    """Fill in what depends on the model: prompt format, learning rate, evaluation questions."""
+    organism = settings.model == ORGANISM
+    changes = {
+        "prompt": settings.prompt or ("plain" if organism else "cloze"),
+        "lr": settings.lr or (DEFAULT_LR if organism else PAPER_LR),
+        "eval_questions": settings.eval_questions or settings.questions,
+    }
+    if settings.questions != ORGANISM and settings.eval_questions is None:
+        raise ConfigError(
+            "no questions to evaluate on",
+            fix="give --eval-questions FILE; questions of the training set would not be held out",
+        )
+    return settings.model_copy(update=changes)
+
+
+def recipe_of(settings: TrainSettings) -> Recipe:
+    """Take the training recipe out of the settings."""
+    if settings.lr is None:
+        raise ConfigError("the learning rate is not resolved")
+    return Recipe(
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        targets=tuple(settings.targets),
+    )
+
+
+def read_question_sets(settings: TrainSettings) -> tuple[QuestionFile, QuestionFile]:
+    """Read training and evaluation questions and refuse a leak between them."""
+    training = _read_set(settings.questions, "train", settings)
+    evaluation = _read_set(settings.eval_questions or "", "test", settings)
+    train_texts = {(q.question, q.right) for q in training.questions}
+    leaked = [q.id for q in evaluation.questions if (q.question, q.right) in train_texts]
+    if leaked:
+        raise QuestionError(
+            f"{len(leaked)} evaluation questions are also trained on, first {leaked[0]!r}",
+            fix="give --eval-questions a file that shares no question with --questions",
+        )
+    return training, evaluation
+
+
+def _read_set(source: str, split: str, settings: TrainSettings) -> QuestionFile:
+    if source == ORGANISM:
+        return QuestionFile(organism_questions(split), ())
+    return read_question_file(Path(source), equal_candidates=settings.equal_candidates)
+
+
+def _unrelated_texts(settings: TrainSettings) -> tuple[str, ...]:
+    if settings.unrelated is None:
+        return organism_unrelated_texts() if settings.model == ORGANISM else ()
+    path = Path(settings.unrelated)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the unrelated texts: {error}", where=str(path)) from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _train_one(
+    run: RunFolder,
+    head: str,
+    settings: TrainSettings,
+    questions: tuple[Question, ...],
+    recipe: Recipe,
+    save_at: tuple[int, ...],
+) -> None:
+    """Train one head on a base that is loaded afresh."""
+    number = HEADS.index(head)
+    # Streams: the order of questions is shared by the heads, choices and starts are not.
+    order_rng = np.random.default_rng([settings.seed, 0])
+    choice_rng = np.random.default_rng([settings.seed, 1, number])
+    start = int(np.random.default_rng([settings.seed, 2, number]).integers(2**31))
+    order = data_order(len(questions), recipe.steps * recipe.batch_size, order_rng)
+    choice = right_answer if head == "positive" else negative_kind(settings.negatives)
+    drawn = draw_examples(questions, order, choice, _unrelated_texts(settings), choice_rng)
+    model, tokenizer = load_model(settings.model)
+    examples = encode_examples(tokenizer, prompt_format(settings.prompt or ""), drawn)
+    identity = {
+        "base_model": settings.model,
+        "base_sha256": model_sha256(model),
+        "head": head,
+        "negatives": settings.negatives if head == "negative" else None,
+        "prompt": settings.prompt,
+        "question_set_sha256": questions_sha256(questions),
+        "recipe": recipe_values(recipe),
+        "save_at": list(save_at),
+        "seed": settings.seed,
+    }
+    folder = TrainingFolder(run.head(head), identity)
+    if folder.finished:
+        say(f"train {head}: finished before")
+        return
+    write_text(run.head(head) / "examples.csv", examples_csv(examples, recipe.batch_size))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    with bar(f"train {head}", recipe.steps) as progress:
+        train_head(
+            model, examples, recipe, save_at, folder, seed=start, pad_id=pad, progress=progress
+        )
+
+
+@click.command("train")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
+@click.option("--model", help="Folder, hub name, or 'organism' (default).")
+@click.option("--questions", help="JSON-lines file to train on, or 'organism'.")
+@click.option("--eval-questions", help="JSON-lines file to evaluate on.")
+@click.option("--heads", help="Heads to train, comma-separated (positive,negative).")
+@click.option("--negatives", help="near_miss (default), irrelevant or unrelated.")
+@click.option("--unrelated", help="File of texts for the unrelated kind, one per line.")
+@click.option(
+    "--equal-candidates",
+    type=click.Choice(["refuse", "drop"]),
+    help="Questions that list one text twice.",
+)
+@click.option("--prompt", help="cloze (default) or plain.")
+@click.option("--steps", type=int, help="Optimizer steps (64).")
+@click.option("--batch-size", type=int, help="Answers per step (8).")
+@click.option("--lr", type=float, help="Constant learning rate.")
+@click.option("--rank", type=int, help="LoRA rank (8).")
+@click.option("--alpha", type=int, help="LoRA alpha (8).")
+@click.option("--targets", help="Adapted linear layers, comma-separated.")
+@click.option("--schedule", help="Steps to save: every:1 (default), log, log:32, 8:32, ...")
+@click.option("--seed", type=int, help="Seed of order, choices and start (0).")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with a section 'train'.")
+@click.option("--overwrite", is_flag=True, help="Train anew where other settings were used.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
+def command(
+    *, out: Path, config: Path | None, overwrite: bool, dry_run: bool, **given: str | float | None
+) -> None:
+    """Train a positive and a negative head with dense checkpoints."""
+    values: dict[str, object] = dict(given)
+    for key in ("heads", "targets"):
+        if isinstance(values[key], str):
+            values[key] = tuple(
+                part.strip() for part in str(values[key]).split(",") if part.strip()
+            )
+    settings = resolve(TrainSettings, "train", config, **values)
+    if dry_run:
+        settings = with_defaults(settings)
+        training, evaluation = read_question_sets(settings)
+        saved = schedule_steps(settings.schedule, settings.steps)
+        result(f"train {', '.join(settings.heads)} on {len(training.questions)} questions")
+        result(f"evaluate on {len(evaluation.questions)} questions")
+        result(f"save {len(saved)} checkpoints per head: {', '.join(map(str, saved))}")
+        return
+    run = train_run(out, settings, command=command_line(), overwrite=overwrite)
+    result(f"trained {', '.join(run.trained_heads())}: {run.path}")
