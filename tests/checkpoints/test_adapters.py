@@ -149,9 +149,10 @@ def test_an_adapter_of_another_base_is_refused(
     note = {"base_sha256": "0" * 64, "base_model": "elsewhere/model"}
     (tmp_path / "s" / "checkpoint-1" / "critical_phase.json").write_text(json.dumps(note))
     model, _ = load_model(str(tiny_model_folder))
+    first = list_series(tmp_path / "s").at(1)
+    sha = model_sha256(model)
     with pytest.raises(CheckpointError, match="belongs to another base model") as caught:
-        first = list_series(tmp_path / "s").at(1)
-        AdapterSlot.attach(model, first, base_sha256=model_sha256(model))
+        AdapterSlot.attach(model, first, base_sha256=sha)
     assert "elsewhere/model" in caught.value.fix
 
 

@@ -31,7 +31,7 @@ from critical_phase.checkpoints import (
     train_head,
     write_questions,
 )
-from critical_phase.checkpoints.organism import (
+from critical_phase.checkpoints.organism_set import (
     DEFAULT_LR,
     organism_questions,
     organism_unrelated_texts,
@@ -229,7 +229,7 @@ def _train_one(
 @click.option("--overwrite", is_flag=True, help="Train anew where other settings were used.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
 def command(
-    *, out: Path, config: Path | None, overwrite: bool, dry_run: bool, **given: str | float | None
+    *, out: Path, config: Path | None, overwrite: bool, dry_run: bool, **given: object
 ) -> None:
     """Train a positive and a negative head with dense checkpoints."""
     values: dict[str, object] = dict(given)

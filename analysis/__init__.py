@@ -1,0 +1,33 @@
+"""Numbers in, findings out.
+
+A *linear probe* lives here and is statistics; the instruments attached to a model live in
+`critical_phase.probes`. Nothing here opens a file or loads a model.
+"""
+
+from .inputs import Rows, RunArrays
+from .pipeline import MEASURES, Measure, analyze
+from .results import Analysis, Curve, Map, MeasureResult, Table, TokenView, to_json
+from .series import Series
+from .settings import MODES, AnalysisSettings
+from .worlds import PlantedRun, World, planted_run
+
+__all__ = [
+    "MEASURES",
+    "MODES",
+    "Analysis",
+    "AnalysisSettings",
+    "Curve",
+    "Map",
+    "Measure",
+    "MeasureResult",
+    "PlantedRun",
+    "Rows",
+    "RunArrays",
+    "Series",
+    "Table",
+    "TokenView",
+    "World",
+    "analyze",
+    "planted_run",
+    "to_json",
+]

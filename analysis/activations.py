@@ -1,0 +1,48 @@
+"""What of a run's activations can be read, and in which order of steps."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .inputs import Rows, RunArrays
+from .linear_probe import within_centred
+
+POSITION = "answer_end"
+"""Where rows are read: the last token of the answer."""
+
+SKIPPED = (
+    "position question_end is the same for every candidate of a question, so nothing can be told"
+    " apart there: left out"
+)
+
+
+def has_residuals(arrays: RunArrays) -> bool:
+    """Say whether hidden states at the end of the answer were stored."""
+    return bool(arrays.layers) and POSITION in arrays.positions
+
+
+def sorted_steps(arrays: RunArrays, head: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order that sorts a head's steps, and the sorted steps."""
+    steps = np.asarray(arrays.steps(head))
+    order = np.argsort(steps, kind="stable")
+    return order, steps[order]
+
+
+def states(
+    arrays: RunArrays, head: str, layer: int
+) -> tuple[Int[np.ndarray, " step"], Float[np.ndarray, "step row d"]]:
+    """Return sorted steps and hidden states of one layer."""
+    order, steps = sorted_steps(arrays, head)
+    path = arrays.residual(head, layer, POSITION)
+    return steps, path if np.all(order == np.arange(order.size)) else path[order]
+
+
+def base_states(arrays: RunArrays, layer: int) -> Float[np.ndarray, "row d"]:
+    """Return hidden states of one layer without an adapter, in float64."""
+    return np.asarray(arrays.base_residual(layer, POSITION), dtype=np.float64)
+
+
+def base_scale(rows: Rows, base: Float[np.ndarray, "row d"]) -> Float[np.ndarray, " d"]:
+    """Return the within-question spread of each dimension at the base, fixed over training."""
+    spread = within_centred(rows, base).std(axis=0)
+    typical = float(np.median(spread))
+    return np.asarray(np.maximum(spread, max(1e-3 * typical, 1e-12)))

@@ -1,0 +1,183 @@
+"""Measure `attention`: how far each attention head's read-out row drifted from the base."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from .activations import sorted_steps
+from .bootstrap import shared_weights
+from .charts import curve, layer_map
+from .inputs import RunArrays, mean_by_question, question_count
+from .results import Curve, Map, MeasureResult
+from .series import Series, question_series
+from .settings import AnalysisSettings
+
+ABOUT = (
+    "Jensen-Shannon divergence (nats, at most ln 2 = .693) between the attention row at the end of"
+    " the answer and the same row of the base, per attention head; mass on the first token (sink)"
+    " and normalised entropy of the rest. Moved attention need not matter for the output."
+)
+
+SUMMARIES = {
+    "sink_mass": ("mass on the first token", "share"),
+    "entropy_rest": ("entropy without the first token", "share of the largest"),
+}
+"""Summaries that are shown."""
+
+
+def attention(
+    arrays: RunArrays,
+    settings: AnalysisSettings,
+    done: Mapping[str, MeasureResult] | None = None,
+) -> MeasureResult:
+    """Measure attention drift per head and the summaries per layer."""
+    about = ("attention", "Attention", ABOUT, "JS divergence, sink and entropy: docs/methods.md")
+    if not arrays.attention_heads:
+        return MeasureResult(*about, {}, ("no attention was given: not computed",))
+    weights = shared_weights(question_count(arrays.rows), settings)
+    drift = {head: _drift(arrays, head) for head in arrays.heads}
+    maps = [_drift_map(head, drift, weights) for head in arrays.heads]
+    curves: list[Curve] = []
+    for head in arrays.heads:
+        more, lines = _summaries(arrays, head, weights)
+        maps += more
+        curves += lines
+    return MeasureResult(
+        *about,
+        {"position": "answer_end", "draws": settings.draws, "seed": settings.seed},
+        (),
+        tuple(curves),
+        tuple(maps),
+        series=tuple(s for group in drift.values() for s in group),
+    )
+
+
+def js_divergence(
+    one: Float[np.ndarray, "*rest key"], two: Float[np.ndarray, "*rest key"]
+) -> Float[np.ndarray, "*rest"]:
+    """Return the Jensen-Shannon divergence in nats; rows are scaled to sum to one first."""
+    p, q = _scaled(one), _scaled(two)
+    middle = (p + q) / 2
+    return np.asarray(np.maximum(0.5 * (_kl(p, middle) + _kl(q, middle)), 0.0))
+
+
+def _scaled(rows: Float[np.ndarray, "*rest key"]) -> Float[np.ndarray, "*rest key"]:
+    """Divide by the sum: stored rows need not sum to one exactly."""
+    wide = np.asarray(rows, dtype=np.float64)
+    return np.asarray(wide / np.maximum(wide.sum(axis=-1, keepdims=True), 1e-300))
+
+
+def _kl(
+    p: Float[np.ndarray, "*rest key"], q: Float[np.ndarray, "*rest key"]
+) -> Float[np.ndarray, "*rest"]:
+    """Return the sum of p ln(p / q), zero where p is zero."""
+    ratio = np.where(p > 0, p / np.where(q > 0, q, 1.0), 1.0)
+    return np.asarray((p * np.log(ratio)).sum(axis=-1))
+
+
+def entropy(row: Float[np.ndarray, "*rest key"]) -> Float[np.ndarray, "*rest"]:
+    """Return the entropy of attention rows in nats."""
+    p = _scaled(row)
+    return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1))
+
+
+def _drift(arrays: RunArrays, head: str) -> list[Series]:
+    """Return the divergence to the base of every attention head, layer by layer."""
+    order, steps = sorted_steps(arrays, head)
+    found = []
+    for layer in (one for one in arrays.layers if one >= 0):
+        base = arrays.base_attention_row(layer)
+        path = arrays.attention_row(head, layer)
+        each = np.stack(
+            [mean_by_question(arrays.rows, js_divergence(path[t], base).T) for t in order]
+        )
+        for at in range(arrays.attention_heads):
+            found.append(
+                question_series(
+                    f"attention_js.{head}",
+                    f"attention drift, head {layer}.{at}, {head} head",
+                    "nats",
+                    "representation",
+                    steps,
+                    each[:, at],
+                    head=head,
+                    layer=layer,
+                    attention_head=at,
+                )
+            )
+    return found
+
+
+def _drift_map(
+    head: str, drift: Mapping[str, list[Series]], weights: Float[np.ndarray, "draw question"]
+) -> Map:
+    """Stack all attention heads of one adapter."""
+    others = [s.value[-1] for name, group in drift.items() if name != head for s in group]
+    control = (
+        f"Largest at the last step in the other head: {max(others):.3g}."
+        if others
+        else "No second head to compare with."
+    )
+    return layer_map(
+        drift[head],
+        weights,
+        map_id=f"attention_js.{head}",
+        title=f"Attention drift from the base, {head} head",
+        control=control + " Unchanged attention gives 0.",
+        caption="Jensen-Shannon divergence of the read-out row; rows are layer.attention head.",
+        row_name="attention_head",
+        row_labels=[f"{s.layer}.{s.attention_head}" for s in drift[head]],
+    )
+
+
+def _summaries(
+    arrays: RunArrays, head: str, weights: Float[np.ndarray, "draw question"]
+) -> tuple[list[Map], list[Curve]]:
+    """Show sink mass and entropy per attention head, and their mean per layer."""
+    order, steps = sorted_steps(arrays, head)
+    blocks = [layer for layer in arrays.layers if layer >= 0]
+    maps, curves = [], []
+    for name, values in arrays.attention_summary(head).items():
+        if name not in SUMMARIES:
+            continue
+        title, unit = SUMMARIES[name]
+        each = mean_by_question(arrays.rows, values[order])
+        group = [
+            question_series(
+                f"{name}.{head}", f"{title}, {head} head", unit, "representation", steps,
+                each[:, at, h], head=head, layer=layer, attention_head=h,
+            )
+            for at, layer in enumerate(blocks)
+            for h in range(each.shape[2])
+        ]  # fmt: skip
+        first = [float(s.value[0]) for s in group]
+        maps.append(
+            layer_map(
+                group,
+                weights,
+                map_id=f"{name}.{head}",
+                title=f"{title[0].upper()}{title[1:]}, {head} head",
+                control=f"At step 0: {min(first):.3g} to {max(first):.3g} over attention heads.",
+                caption=f"Mean {title} per attention head; rows are layer.attention head.",
+                row_name="attention_head",
+                row_labels=[f"{s.layer}.{s.attention_head}" for s in group],
+                bounds=(0.0, 1.0),
+            )
+        )
+        for at, layer in enumerate(blocks):
+            mean = question_series(
+                f"{name}.{head}", f"{title}, layer {layer}, {head} head", unit, "representation",
+                steps, each[:, at].mean(axis=1), head=head, layer=layer,
+            )  # fmt: skip
+            curves.append(
+                curve(
+                    mean,
+                    weights,
+                    arrays.batch_size,
+                    group=f"{name}.{head}",
+                    label=str(layer),
+                    caption=f"Mean {title} over attention heads of the layer.",
+                )
+            )
+    return maps, curves

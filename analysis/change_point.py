@@ -1,0 +1,154 @@
+"""Does a curve change faster than a smooth curve with the same noise would?
+
+The null is simulated from the best smooth fit; see docs/methods.md. Checkpoints are
+never permuted: that rejects every ramp.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import cholesky, solve_triangular
+
+from .noise_model import curve_covariance
+from .templates import Shapes, abrupt_shapes, smooth_shapes
+
+FEWEST = 8
+"""Checkpoints below which no change point is looked for."""
+
+LEVEL = 0.05
+"""Largest p-value of a change that is called abrupt."""
+
+LEAST_SHARE = 0.25
+"""Least share of the curve's range that an abrupt change must carry."""
+
+RETRY = 10
+"""How many times more curves are simulated when almost none is as abrupt as the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abruptness:
+    """Is there a change faster than smooth curves with the same noise show?"""
+
+    p: float
+    """Share of simulated smooth curves that look at least as abrupt."""
+    statistic: float
+    """n times log of (smooth residual / abrupt residual), whitened."""
+    tau: float
+    """Place of the best abrupt shape."""
+    width: float
+    """10-90 width of the best abrupt shape."""
+    share: float
+    """Size of the best abrupt shape over the range of the curve."""
+
+    @property
+    def found(self) -> bool:
+        """Say whether the change is both unlikely to be smooth and large."""
+        return self.p <= LEVEL and self.share >= LEAST_SHARE
+
+
+class AbruptTest:
+    """Compares the best abrupt shape with the best smooth one, for many series of one axis."""
+
+    def __init__(
+        self, time: Float[np.ndarray, " step"], draws: int, rng: np.random.Generator
+    ) -> None:
+        """Make the shapes and the noise that all series of this axis share."""
+        self.time = np.asarray(time, dtype=np.float64)
+        self.abrupt: Shapes = abrupt_shapes(self.time)
+        self.smooth = smooth_shapes(self.time)
+        self.draws = draws
+        self.noise = rng.standard_normal((draws * RETRY, self.time.size)).astype(np.float32)
+
+    def run(
+        self,
+        value: Float[np.ndarray, " step"],
+        per_question: Float[np.ndarray, "step question"] | None = None,
+    ) -> Abruptness:
+        """Test one curve.
+
+        Args:
+            value: The curve.
+            per_question: Its values per question, for the sampling covariance.
+
+        Returns:
+            p-value from curves simulated around the best smooth fit, and the abrupt shape.
+        """
+        span = float(np.ptp(value))
+        if span <= 1e-12 * max(1.0, float(np.max(np.abs(value)))) or not len(self.abrupt.tau):
+            return Abruptness(1.0, 0.0, float("nan"), float("nan"), 0.0)
+        lower = cholesky(curve_covariance(value, self.time, per_question), lower=True)
+        whitened = _Whitened(lower, self.time, self.smooth, self.abrupt.values)
+        seen, fit, at, size = whitened.observe(value)
+        null = whitened.statistics(fit + self.noise[: self.draws])
+        above = int(np.sum(null >= seen))
+        total = self.draws
+        if above <= max(2, self.draws // 100):
+            null = whitened.statistics(fit + self.noise[self.draws :])
+            above += int(np.sum(null >= seen))
+            total = self.noise.shape[0]
+        return Abruptness(
+            (1 + above) / (1 + total),
+            seen,
+            float(self.abrupt.tau[at]),
+            float(self.abrupt.width[at]),
+            abs(size) / span,
+        )
+
+
+class _Whitened:
+    """Shapes after dividing by the noise, with level and line taken out."""
+
+    def __init__(
+        self,
+        lower: Float[np.ndarray, "step step"],
+        time: Float[np.ndarray, " step"],
+        smooth: Float[np.ndarray, "smooth step"],
+        abrupt: Float[np.ndarray, "abrupt step"],
+    ) -> None:
+        unit = (time - time[0]) / (time[-1] - time[0])
+        self.lower = lower
+        ground = solve_triangular(lower, np.stack([np.ones_like(unit), unit], axis=1), lower=True)
+        self.ground = np.linalg.qr(ground)[0]
+        self.smooth, _ = self._shapes(smooth)
+        self.abrupt, self.norm = self._shapes(abrupt)
+        self.smooth32, self.abrupt32 = (
+            self.smooth.T.astype(np.float32).copy(),
+            self.abrupt.T.astype(np.float32).copy(),
+        )
+
+    def _shapes(
+        self, shapes: Float[np.ndarray, "shape step"]
+    ) -> tuple[Float[np.ndarray, "shape step"], Float[np.ndarray, " shape"]]:
+        """Whiten, take out level and line, scale to length one."""
+        left = self._residual(solve_triangular(self.lower, shapes.T, lower=True).T)
+        norm = np.sqrt((left**2).sum(axis=1))
+        return left / np.maximum(norm, 1e-6 * norm.max())[:, None], norm
+
+    def _residual(self, curves: Float[np.ndarray, "n step"]) -> Float[np.ndarray, "n step"]:
+        """Take out level and line."""
+        left: np.ndarray = curves - (curves @ self.ground) @ self.ground.T
+        return left
+
+    def observe(
+        self, value: Float[np.ndarray, " step"]
+    ) -> tuple[float, Float[np.ndarray, "1 step"], int, float]:
+        """Return the statistic, the whitened smooth fit, and the best abrupt shape and size."""
+        white = solve_triangular(self.lower, value, lower=True)[None]
+        left = self._residual(white)
+        smooth, abrupt = (left @ self.smooth.T)[0], (left @ self.abrupt.T)[0]
+        best, at = int(np.argmax(np.abs(smooth))), int(np.argmax(np.abs(abrupt)))
+        fit = (white - left) + smooth[best] * self.smooth[best]
+        seen = float(self.statistics(white)[0])
+        return seen, fit.astype(np.float32), at, float(abrupt[at] / self.norm[at])
+
+    def statistics(self, white: Float[np.ndarray, "n step"]) -> Float[np.ndarray, " n"]:
+        """Return n log(smooth residual / abrupt residual) of whitened curves."""
+        left = self._residual(white).astype(np.float32)
+        total = (left**2).sum(axis=1)
+        smooth = np.max((left @ self.smooth32) ** 2, axis=1)
+        abrupt = np.max((left @ self.abrupt32) ** 2, axis=1)
+        floor = 1e-5 * total + 1e-20
+        ratio = np.maximum(total - smooth, floor) / np.maximum(total - abrupt, floor)
+        statistic: np.ndarray = left.shape[1] * np.log(ratio)
+        return statistic

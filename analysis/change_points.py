@@ -1,0 +1,242 @@
+"""Measure `change_points`: is there a jump, where, and what would smooth margins explain?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .bootstrap import shared_weights
+from .charts import numbers
+from .clock import path_clock
+from .curves import primary_mode
+from .inputs import RunArrays, question_count
+from .likelihood import curves
+from .mirage import Mirage, mirage
+from .model_comparison import compare_kinds
+from .results import Curve, MeasureResult, Table, column
+from .series import Series
+from .series_change import ChangeFinder, SeriesChange
+from .settings import AnalysisSettings
+
+ABOUT = (
+    "Each accuracy and margin curve against smooth curves with the same noise: p is the share of"
+    " simulated smooth curves that look as abrupt. The mirage test asks how much of the largest"
+    " step of accuracy would appear if every margin drifted linearly; near 1, accuracy needs no"
+    " abrupt change. A curve that starts fast at the first step counts as smooth."
+)
+
+
+def change_points(
+    arrays: RunArrays,
+    settings: AnalysisSettings,
+    done: Mapping[str, MeasureResult] | None = None,
+) -> MeasureResult:
+    """Locate and test changes of accuracy and margin in every mode.
+
+    Args:
+        arrays: The run.
+        settings: Resampling sizes and modes.
+        done: Results of earlier measures; `curves` is computed where missing.
+
+    Returns:
+        Tables of change points, kinds of curve, mirage and clock tests; the counterfactual
+        curves of the primary mode.
+    """
+    before = done["curves"] if done and "curves" in done else curves(arrays, settings)
+    shared = shared_weights(question_count(arrays.rows), settings)
+    finder = ChangeFinder(shared, settings)
+    by_name = {s.quantity: s for s in before.series}
+    tested = [s for n, s in by_name.items() if n.split(".")[0] in ("accuracy", "margin")]
+    found = {s.quantity: finder.find(s) for s in tested}
+    changes = {name: change for name, change in found.items() if change is not None}
+    short = [name for name, change in found.items() if change is None]
+    mirages = _mirages(arrays, by_name, shared)
+    clocks = _clocks(arrays, finder, changes)
+    primary = primary_mode(arrays.heads, settings.modes)
+    kinds = {
+        name: compare_kinds(c.series.value, c.series.steps, c.series.per_question)
+        for name, c in changes.items()
+    }
+    notes = [f"{name}: fewer than 8 checkpoints, no change point looked for" for name in short]
+    return MeasureResult(
+        "change_points",
+        "Change points",
+        ABOUT,
+        "2304.15004 (mirage); GLS comparison and simulated nulls, docs/methods.md",
+        {"smooth_draws": settings.smooth_draws, "draws": settings.draws, "seed": settings.seed},
+        tuple(notes),
+        _mirage_curves(primary, mirages, by_name, arrays),
+        tables=(
+            _change_table(changes, arrays.batch_size),
+            _kind_table(kinds),
+            _mirage_table(mirages),
+            _clock_table(clocks),
+        ),
+        facts={
+            "primary": primary,
+            "changes": changes,
+            "mirages": mirages,
+            "clocks": clocks,
+            "kinds": kinds,
+        },
+    )
+
+
+def _mirages(
+    arrays: RunArrays,
+    by_name: Mapping[str, Series],
+    shared: Float[np.ndarray, "draw question"],
+) -> dict[tuple[str, str], Mirage]:
+    """Run the mirage test per mode, in steps and in path length."""
+    result = {}
+    for name, series in by_name.items():
+        if not name.startswith("margin.") or series.steps.size < 4:
+            continue
+        mode = name.removeprefix("margin.")
+        margins = series.per_question
+        assert margins is not None
+        result[mode, "steps"] = mirage(margins, series.steps, shared)
+        path = path_clock(arrays, mode, series.steps)
+        if path is not None:
+            result[mode, "path length"] = mirage(margins, path, shared)
+    return result
+
+
+def _clocks(
+    arrays: RunArrays, finder: ChangeFinder, changes: Mapping[str, SeriesChange]
+) -> dict[str, tuple[float, float, float]]:
+    """Test every series again with path length as time: p and share there, p in steps."""
+    result = {}
+    for name, change in changes.items():
+        path = path_clock(arrays, name.split(".")[1], change.series.steps)
+        if path is not None:
+            test = finder.test(change.series, path)
+            result[name] = (change.test.p, test.p, test.share)
+    return result
+
+
+def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table:
+    """List place, width, size and p of each series."""
+    rows: list[list[Any]] = [
+        [
+            name,
+            "abrupt" if c.test.found else "smooth",
+            c.kind,
+            c.tau,
+            c.tau * batch_size,
+            c.interval[0] * batch_size,
+            c.interval[1] * batch_size,
+            c.width,
+            c.before,
+            c.after,
+            c.test.share,
+            c.test.p,
+        ]
+        for name, c in changes.items()
+    ]
+    columns = [
+        column("quantity", "quantity", kind="text"),
+        column("verdict", "verdict", kind="text"),
+        column("kind", "kind", kind="text"),
+        column("tau_step", "tau", "step"),
+        column("tau_examples", "tau", "examples"),
+        column("low", "low", "examples"),
+        column("high", "high", "examples"),
+        column("width", "10-90 width", "steps"),
+        column("before", "before"),
+        column("after", "after"),
+        column("share", "share of the range"),
+        column("p", "p", kind="p"),
+    ]
+    caption = (
+        "The best sigmoid of each curve; only an `abrupt` one is a change point. The interval is a"
+        " 95 % question bootstrap, never finer than the checkpoints; p is not adjusted here."
+    )
+    return Table("change_points", "Change points", caption, columns, rows)
+
+
+def _kind_table(kinds: Mapping[str, Mapping[str, float]]) -> Table:
+    """List the BIC of each kind of curve, relative to the best."""
+    rows = []
+    for name, table in kinds.items():
+        best = min(table, key=lambda kind: table[kind])
+        rows.append([name, best, *(table[k] - table[best] for k in table)])
+    names = list(next(iter(kinds.values()))) if kinds else []
+    columns = [column("quantity", "quantity", kind="text"), column("best", "best", kind="text")]
+    columns += [column(n, n, "BIC") for n in names]
+    caption = "BIC above the best kind (generalised least squares). Accuracy likes sigmoids anyway."
+    return Table("kinds", "Kinds of curve", caption, columns, rows)
+
+
+def _mirage_table(mirages: Mapping[tuple[str, str], Mirage]) -> Table:
+    """List the shares of the two counterfactuals."""
+    rows = []
+    for (mode, clock), m in mirages.items():
+        low, high = m.smooth_interval or (None, None)
+        rows.append(
+            [mode, clock, m.smooth_share, low, high, m.smooth_gap, m.common_share, m.common_gap]
+        )
+    columns = [
+        column("mode", "mode", kind="text"),
+        column("clock", "clock", kind="text"),
+        column("smooth_share", "smooth-drift share"),
+        column("low", "low"),
+        column("high", "high"),
+        column("smooth_gap", "largest gap", "share"),
+        column("common_share", "common-drift share"),
+        column("common_gap", "largest gap, common", "share"),
+    ]
+    caption = (
+        "Largest step of the counterfactual accuracy over the largest step observed. A smooth-drift"
+        " share near 1 needs no abrupt margin change. The common-drift share is near 1 in a true"
+        " switch too; its gap shows how much questions differ."
+    )
+    return Table("mirage", "Mirage test", caption, columns, rows)
+
+
+def _clock_table(clocks: Mapping[str, tuple[float, float, float]]) -> Table:
+    """List the abruptness test in steps and in path length."""
+    rows = [[name, *values] for name, values in clocks.items()]
+    columns = [
+        column("quantity", "quantity", kind="text"),
+        column("p_steps", "p in steps", kind="p"),
+        column("p_path", "p in path length", kind="p"),
+        column("share_path", "share of the range in path length"),
+    ]
+    caption = "Abrupt in steps but smooth in path length: the optimizer sped up."
+    return Table("clock", "Clock test", caption, columns, rows)
+
+
+def _mirage_curves(
+    primary: str | None,
+    mirages: Mapping[tuple[str, str], Mirage],
+    by_name: Mapping[str, Series],
+    arrays: RunArrays,
+) -> tuple[Curve, ...]:
+    """Draw accuracy and its counterfactuals for the primary mode."""
+    if primary is None or (primary, "steps") not in mirages:
+        return ()
+    found, series = mirages[primary, "steps"], by_name[f"margin.{primary}"]
+    parts = (
+        ("observed", found.observed, "Share of margins above zero."),
+        ("smooth drift", found.smooth, "If every margin drifted linearly between its ends."),
+        ("common drift", found.common, "If every margin moved by the mean change."),
+    )
+    count = 0 if series.per_question is None else series.per_question.shape[1]
+    return tuple(
+        Curve(
+            f"mirage.{primary}.{label.replace(' ', '_')}",
+            f"Accuracy, {label}",
+            "share",
+            "mirage",
+            label,
+            [int(s) for s in series.steps],
+            [int(s) * arrays.batch_size for s in series.steps],
+            numbers(values),
+            caption,
+            count,
+            mode=primary,
+        )
+        for label, values, caption in parts
+    )

@@ -1,0 +1,202 @@
+"""Measure `changes`: what changed abruptly, when, and before or after the accuracy jump."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .attention import attention
+from .bootstrap import interval, shared_weights
+from .change_points import change_points
+from .charts import layer_label
+from .inputs import RunArrays, question_count
+from .likelihood import curves
+from .linear_probes import linear_probes
+from .multiplicity import adjust
+from .results import MeasureResult, Table, column
+from .series import Series
+from .series_change import ChangeFinder, SeriesChange
+from .settings import AnalysisSettings
+from .similarity import similarity
+from .sparsity import sparsity
+from .weights import weights
+
+ABOUT = (
+    "Every quantity of every layer and attention head, tested against smooth curves with its own"
+    " noise and ranked. Lead is tau of the quantity minus tau of the accuracy jump on the same"
+    " resamples of questions: negative moved first. Order is no proof of cause, quieter quantities"
+    " seem to lead, and nothing is finer than the checkpoints."
+)
+
+SOURCES = {
+    "curves": curves,
+    "linear_probes": linear_probes,
+    "similarity": similarity,
+    "attention": attention,
+    "sparsity": sparsity,
+    "weights": weights,
+}
+"""Measures whose series are ranked."""
+
+LEFT_OUT = ("accuracy_per_character", "pairs")
+"""Series that repeat another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankedChange:
+    """One row of the ranked table."""
+
+    change: SeriesChange
+    p_adjusted: float
+    lead: float | None
+    """tau minus tau of the jump, in steps; None without a jump."""
+    lead_interval: tuple[float, float] | None
+
+    @property
+    def abrupt(self) -> bool:
+        """Say whether the change is abrupt after adjusting for all tests."""
+        return self.p_adjusted <= 0.05 and self.change.test.found
+
+
+def changes(
+    arrays: RunArrays,
+    settings: AnalysisSettings,
+    done: Mapping[str, MeasureResult] | None = None,
+) -> MeasureResult:
+    """Test and rank the changes of all series of the measures that were run.
+
+    Args:
+        arrays: The run.
+        settings: Resampling sizes.
+        done: Results of earlier measures. Without them all are computed; with them only
+            their series are ranked.
+
+    Returns:
+        The ranked table; facts hold the rows with their draws.
+    """
+    results = dict(done) if done else _all(arrays, settings)
+    points = results.get("change_points") or change_points(arrays, settings, results)
+    finder = ChangeFinder(shared_weights(question_count(arrays.rows), settings), settings)
+    known: dict[str, SeriesChange] = points.facts["changes"]
+    found, short = [], 0
+    for series in _series(results):
+        change = known.get(series.quantity) if series.layer is None else None
+        change = change or finder.find(series)
+        short += change is None
+        found += [change] if change is not None else []
+    jump = reference(points)
+    ranked = _rank(found, jump)
+    notes = [f"{short} series have fewer than 8 checkpoints and were not tested"] if short else []
+    if jump is None:
+        notes.append("accuracy has no abrupt change, so there is nothing to lead or to follow")
+    return MeasureResult(
+        "changes",
+        "What changed abruptly",
+        ABOUT,
+        "simulated smooth nulls, Benjamini-Hochberg over all rows; docs/methods.md",
+        {"smooth_draws": settings.smooth_draws, "draws": settings.draws, "tests": len(ranked)},
+        tuple(notes),
+        tables=(_table(ranked, arrays.batch_size),),
+        facts={"ranked": ranked, "jump": jump, "weights": finder.weights},
+    )
+
+
+def reference(points: MeasureResult) -> SeriesChange | None:
+    """Return the accuracy jump of the primary mode, None where it is not abrupt."""
+    change: SeriesChange | None = points.facts["changes"].get(f"accuracy.{points.facts['primary']}")
+    return change if change is not None and change.test.found else None
+
+
+def _all(arrays: RunArrays, settings: AnalysisSettings) -> dict[str, MeasureResult]:
+    """Run every measure whose series are ranked."""
+    return {name: measure(arrays, settings) for name, measure in SOURCES.items()}
+
+
+def _series(results: Mapping[str, MeasureResult]) -> list[Series]:
+    """Return the series to rank, in a fixed order."""
+    return [
+        series
+        for name in SOURCES
+        if name in results
+        for series in results[name].series
+        if series.quantity.split(".")[0] not in LEFT_OUT
+    ]
+
+
+def _rank(found: list[SeriesChange], jump: SeriesChange | None) -> list[RankedChange]:
+    """Adjust p-values, add leads and sort: smallest p first, then the largest share."""
+    adjusted = adjust([change.test.p for change in found])
+    rows = []
+    for change, p in zip(found, adjusted, strict=True):
+        lead, band = _lead(change, jump)
+        rows.append(RankedChange(change, float(p), lead, band))
+    return sorted(rows, key=lambda r: (not r.abrupt, r.p_adjusted, -r.change.test.statistic))
+
+
+def _lead(
+    change: SeriesChange, jump: SeriesChange | None
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Subtract the jump's place, draw by draw."""
+    if jump is None or jump.draws is None:
+        return None, None
+    lead = change.tau - jump.tau
+    draws = (change.draws if change.draws is not None else np.float64(change.tau)) - jump.draws
+    low, high = _at_least(interval(draws), change, lead)
+    return lead, (low, high)
+
+
+def _at_least(
+    band: tuple[Float[np.ndarray, ""], Float[np.ndarray, ""]], change: SeriesChange, lead: float
+) -> tuple[float, float]:
+    """Make no lead finer than the checkpoints around the change."""
+    steps = change.series.steps
+    after = int(np.clip(np.searchsorted(steps, change.tau), 1, steps.size - 1))
+    half = float(steps[after] - steps[after - 1]) / 2
+    return min(float(band[0]), lead - half), max(float(band[1]), lead + half)
+
+
+def _table(ranked: list[RankedChange], batch_size: int) -> Table:
+    """Write the ranked rows."""
+    rows: list[list[Any]] = []
+    for at, row in enumerate(ranked):
+        c = row.change
+        band = row.lead_interval or (None, None)
+        where = c.series.layer
+        rows.append(
+            [at + 1, c.series.quantity, c.series.title,
+             None if where is None else layer_label(where), c.series.attention_head,
+             "abrupt" if row.abrupt else "smooth", c.kind, c.tau, *c.interval,
+             c.tau * batch_size, c.width, c.before, c.after, c.size, c.test.share, c.test.p,
+             row.p_adjusted, row.lead, *band, c.interval_kind]
+        )  # fmt: skip
+    columns = [
+        column("rank", "rank"),
+        column("quantity", "quantity", kind="text"),
+        column("title", "what", kind="text"),
+        column("layer", "layer", kind="text"),
+        column("attention_head", "attention head"),
+        column("verdict", "verdict", kind="text"),
+        column("kind", "kind", kind="text"),
+        column("tau_step", "tau", "step"),
+        column("low", "low", "step"),
+        column("high", "high", "step"),
+        column("tau_examples", "tau", "examples"),
+        column("width", "10-90 width", "steps"),
+        column("before", "before"),
+        column("after", "after"),
+        column("effect", "effect"),
+        column("share", "share of the range"),
+        column("p", "p", kind="p"),
+        column("p_adjusted", "adjusted p (FDR)", kind="p"),
+        column("lead", "lead", "steps"),
+        column("lead_low", "lead, low", "steps"),
+        column("lead_high", "lead, high", "steps"),
+        column("interval", "interval", kind="text"),
+    ]
+    caption = (
+        "Abrupt: adjusted p at most .05 and at least a quarter of the range. Lead: negative moved"
+        " before the accuracy jump. A smooth row's tau is only the middle of its best sigmoid."
+    )
+    return Table("changes", "What changed abruptly", caption, columns, rows)

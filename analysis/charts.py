@@ -1,0 +1,93 @@
+"""Curves and maps made from series, with their bands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .bootstrap import series_interval
+from .results import BOOTSTRAP, Curve, Map
+from .series import Series
+
+
+def layer_label(layer: int) -> str:
+    """Name a layer as pages do."""
+    return "embed" if layer < 0 else str(layer)
+
+
+def numbers(values: Float[np.ndarray, " step"]) -> list[float | None]:
+    """List values, None where undefined."""
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+def curve(
+    series: Series,
+    weights: Float[np.ndarray, "draw question"],
+    batch_size: int,
+    *,
+    group: str,
+    label: str,
+    caption: str,
+    references: Sequence[dict[str, Any]] = (),
+) -> Curve:
+    """Draw a series as one line with its question band."""
+    band = series_interval(series, weights)
+    questions = 0 if series.per_question is None else series.per_question.shape[1]
+    return Curve(
+        series.quantity if series.layer is None else f"{series.quantity}.{label}",
+        series.title,
+        series.unit,
+        group,
+        label,
+        [int(s) for s in series.steps],
+        [int(s) * batch_size for s in series.steps],
+        numbers(series.value),
+        caption,
+        questions,
+        series.head,
+        series.mode,
+        series.layer,
+        None if band is None else numbers(band[0]),
+        None if band is None else numbers(band[1]),
+        None if band is None else BOOTSTRAP,
+        list(references),
+    )
+
+
+def layer_map(
+    group: Sequence[Series],
+    weights: Float[np.ndarray, "draw question"] | None,
+    *,
+    map_id: str,
+    title: str,
+    control: str,
+    caption: str,
+    row_name: str = "layer",
+    row_labels: Sequence[str] | None = None,
+    bounds: tuple[float, float] | None = None,
+    diverging: bool = False,
+) -> Map:
+    """Stack the series of several layers (or attention heads) into one map."""
+    first = group[0]
+    bands = [None if weights is None else series_interval(s, weights) for s in group]
+    whole = all(band is not None for band in bands)
+    questions = None if first.per_question is None else first.per_question.shape[1]
+    return Map(
+        map_id,
+        title,
+        first.unit,
+        first.head,
+        row_name,
+        list(row_labels or [layer_label(s.layer if s.layer is not None else 0) for s in group]),
+        [int(s) for s in first.steps],
+        [numbers(s.value) for s in group],
+        diverging,
+        None if bounds is None else list(bounds),
+        control,
+        caption,
+        questions,
+        BOOTSTRAP if whole else None,
+        [numbers(band[0]) for band in bands if band is not None] if whole else None,
+        [numbers(band[1]) for band in bands if band is not None] if whole else None,
+    )

@@ -1,0 +1,82 @@
+"""The hypotheses, what a verdict on one of them holds, and what it is decided from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .changes import RankedChange
+from .inputs import RunArrays
+from .results import MeasureResult
+from .series_change import SeriesChange
+from .settings import AnalysisSettings
+
+Kind = Literal["supported", "excluded", "not separable", "not tested"]
+
+ORDER = ("H0b", "H0a", "H0c", "H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9")
+"""Order in which hypotheses are settled."""
+
+CLAIMS = {
+    "H0a": "the metric thresholds a smooth margin",
+    "H0b": "rounding hides small score changes",
+    "H0c": "the schedule sets the place of the jump",
+    "H1": "the change has its direction early and only grows",
+    "H2": "the negative head learns the surface prior of answers",
+    "H3": "the negative head detects the style of wrong answers",
+    "H4": "one constant vector was added",
+    "H5": "an old feature is read out",
+    "H6": "a new representation forms",
+    "H7": "attention heads are rerouted",
+    "H8": "training became unstable",
+    "H9": "many small switches, one per question",
+}
+"""Hypotheses in words."""
+
+MISSING = {
+    "H2": "train with irrelevant answers and with right answers as negatives",
+    "H3": "score the answers without their questions and fit a bag of words on the same examples",
+    "H8": "train again at a quarter of the learning rate with equal summed learning rate",
+}
+"""Experiments that the stored arrays cannot replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One hypothesis with its evidence."""
+
+    hypothesis: str
+    verdict: Kind
+    effect: float | None
+    interval: tuple[float, float] | None
+    p_adjusted: float | None
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything the rules look at."""
+
+    arrays: RunArrays
+    settings: AnalysisSettings
+    results: Mapping[str, MeasureResult]
+    ranked: tuple[RankedChange, ...]
+    accuracy: SeriesChange | None
+    margin: SeriesChange | None
+    primary: str
+
+    @property
+    def jump(self) -> SeriesChange | None:
+        """Return the abrupt change of accuracy, if there is one."""
+        found = self.accuracy
+        return found if found is not None and found.test.found else None
+
+    @property
+    def head(self) -> str:
+        """Return the head that mechanisms are looked for in."""
+        return "negative" if "negative" in self.arrays.heads else self.arrays.heads[0]
+
+
+def missing(hypothesis: str) -> Verdict:
+    """Say which experiment is needed."""
+    return Verdict(
+        hypothesis, "not tested", None, None, None, (f"needs another run: {MISSING[hypothesis]}",)
+    )

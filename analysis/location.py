@@ -1,0 +1,117 @@
+"""Where a change sits and how long it takes, on many curves at once.
+
+Width is 10-90 and tau the middle of the change, both in the unit of time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .templates import ABRUPT_SHARE, Shapes, abrupt_shapes, places, sigmoids
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One change fitted to each of many curves."""
+
+    tau: Float[np.ndarray, " draw"]
+    """Middle of the change."""
+    width: Float[np.ndarray, " draw"]
+    """10-90 width; 0 is a step between two checkpoints."""
+    before: Float[np.ndarray, " draw"]
+    """Fitted level before the change."""
+    after: Float[np.ndarray, " draw"]
+    """Fitted level after the change."""
+
+
+class Places:
+    """A grid of sigmoids to locate changes by least squares."""
+
+    def __init__(self, time: Float[np.ndarray, " step"], shapes: Shapes, *, degree: int) -> None:
+        """Prepare the grid.
+
+        Args:
+            time: Checkpoints.
+            shapes: Sigmoids to try, sorted by place, then width.
+            degree: 0 for a level below the change, 1 for a line below it.
+        """
+        self.shapes = shapes
+        unit = (time - time[0]) / (time[-1] - time[0])
+        powers = np.stack([unit**i for i in range(degree + 1)], axis=1)
+        self.time, self.powers, self.solve = time, powers, np.linalg.pinv(powers)
+        values = shapes.values - (shapes.values @ self.solve.T) @ powers.T
+        self.norm = np.sqrt((values**2).sum(axis=1))
+        self.unit = values / np.maximum(self.norm, 1e-9 * self.norm.max())[:, None]
+        self.unit32 = self.unit.T.astype(np.float32).copy()
+        self.neighbours = _neighbours(shapes)
+
+    def locate(self, curves: Float[np.ndarray, "draw step"]) -> Location:
+        """Fit ground + size * sigmoid to each curve."""
+        left = curves - (curves @ self.solve.T) @ self.powers.T
+        inner = np.abs(left.astype(np.float32) @ self.unit32)
+        best = np.argmax(inner, axis=1)
+        size = (left * self.unit[best]).sum(axis=1) / self.norm[best]
+        ground = curves - size[:, None] * self.shapes.values[best]
+        coefficients = ground @ self.solve.T
+        tau, width = self._refine(inner, best), self.shapes.width[best]
+        first, last = self.time[0], self.time[-1]
+        if self.powers.shape[1] == 1:
+            start = coefficients[:, 0] + size * self.shapes.values[best, 0]
+            stop = coefficients[:, 0] + size * self.shapes.values[best, -1]
+        else:
+            slope = coefficients[:, 1] / (last - first)
+            start = coefficients[:, 0] + slope * (np.maximum(tau - width / 2, first) - first)
+            stop = start + size + slope * width
+        return Location(tau, width, start, stop)
+
+    def _refine(
+        self, inner: Float[np.ndarray, "draw shape"], best: Int[np.ndarray, " draw"]
+    ) -> Float[np.ndarray, " draw"]:
+        """Move each place to the top of the parabola through its neighbours of equal width."""
+        draw = np.arange(best.size)
+        before, after = self.neighbours[0][best], self.neighbours[1][best]
+        left, here, right = inner[draw, before], inner[draw, best], inner[draw, after]
+        curvature = left - 2 * here + right
+        smooth = (before != best) & (after != best) & (curvature < 0)
+        smooth &= self.shapes.width[best] > 0
+        shift = np.where(smooth, 0.5 * (left - right) / np.where(smooth, curvature, 1.0), 0.0)
+        tau = self.shapes.tau
+        gap = np.where(shift > 0, tau[after] - tau[best], tau[best] - tau[before])
+        refined: np.ndarray = tau[best] + np.clip(shift, -0.5, 0.5) * gap
+        return refined
+
+
+def _neighbours(shapes: Shapes) -> tuple[Int[np.ndarray, " shape"], Int[np.ndarray, " shape"]]:
+    """Return, per shape, the shapes of equal width just before and after it."""
+    before = np.arange(shapes.tau.size)
+    after = before.copy()
+    for width in np.unique(shapes.width):
+        same = np.flatnonzero(shapes.width == width)
+        same = same[np.argsort(shapes.tau[same], kind="stable")]
+        before[same[1:]], after[same[:-1]] = same[:-1], same[1:]
+    return before, after
+
+
+def wide_places(time: Float[np.ndarray, " step"]) -> Places:
+    """Return sigmoids of every width on a level ground."""
+    span, finest = float(time[-1] - time[0]), float(np.min(np.diff(time)))
+    widths = np.concatenate(([0.0], np.geomspace(min(finest, span / 8), 1.2 * span, 12)))
+    return Places(time, sigmoids(time, places(time), widths), degree=0)
+
+
+def narrow_places(time: Float[np.ndarray, " step"]) -> Places:
+    """Return abrupt shapes on a sloping ground."""
+    return Places(time, abrupt_shapes(time), degree=1)
+
+
+def locate(time: Float[np.ndarray, " step"], curves: Float[np.ndarray, "draw step"]) -> Location:
+    """Fit place, width and levels of one change to every curve."""
+    return wide_places(np.asarray(time, dtype=np.float64)).locate(np.atleast_2d(curves))
+
+
+def change_kind(width: float, time: Float[np.ndarray, " step"]) -> str:
+    """Call a change a step when it takes at most a tenth of the series or two intervals."""
+    span = float(time[-1] - time[0])
+    intervals = min(2 * float(np.median(np.diff(time))), ABRUPT_SHARE * span)
+    return "step" if width <= max(0.1 * span, intervals) else "ramp"

@@ -1,0 +1,103 @@
+"""Does a smooth drift of every margin already explain a jump in accuracy?
+
+Reference: 2304.15004; counterfactual curves as in docs/methods.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .bootstrap import interval
+
+
+@dataclass(frozen=True, slots=True)
+class Mirage:
+    """Largest step of counterfactual accuracy over largest step observed."""
+
+    smooth_share: float
+    """Near 1: no abrupt change of margins is needed for the accuracy curve."""
+    smooth_interval: tuple[float, float] | None
+    """95 % question bootstrap."""
+    smooth_gap: float
+    """Largest distance of the smooth-drift curve to accuracy."""
+    common_share: float
+    """The same when all questions move by the mean; near 1 in a true switch too."""
+    common_gap: float
+    """Largest distance of the common-drift curve; large says that questions differ."""
+    observed: Float[np.ndarray, " step"]
+    """Accuracy at the steps used."""
+    smooth: Float[np.ndarray, " step"]
+    """Accuracy if margins drifted linearly between their ends."""
+    common: Float[np.ndarray, " step"]
+    """Accuracy if every question moved by the mean margin change."""
+
+
+def smooth_drift(
+    margins: Float[np.ndarray, "step question"], time: Float[np.ndarray, " step"]
+) -> Float[np.ndarray, "step question"]:
+    """Move each margin linearly between the means of its first and last three checkpoints."""
+    ends = min(3, margins.shape[0] // 2)
+    before, after = margins[:ends].mean(axis=0), margins[-ends:].mean(axis=0)
+    start, stop = float(time[:ends].mean()), float(time[-ends:].mean())
+    share = np.clip((time - start) / (stop - start), 0.0, 1.0)[:, None]
+    return np.asarray(before + share * (after - before))
+
+
+def common_drift(
+    margins: Float[np.ndarray, "step question"],
+) -> Float[np.ndarray, "step question"]:
+    """Move every question's first margin by the mean change."""
+    moved: np.ndarray = margins[0] + (margins - margins[0]).mean(axis=1, keepdims=True)
+    return moved
+
+
+def right(margins: Float[np.ndarray, "step question"]) -> Float[np.ndarray, "step question"]:
+    """Turn margins into right or wrong; a margin of zero is a tie of two."""
+    return np.asarray((margins > 0) + 0.5 * (margins == 0))
+
+
+def mirage(
+    margins: Float[np.ndarray, "step question"],
+    time: Float[np.ndarray, " step"] | Int[np.ndarray, " step"],
+    weights: Float[np.ndarray, "draw question"] | None = None,
+) -> Mirage:
+    """Compare accuracy with what smooth margins would give.
+
+    Args:
+        margins: Right minus best wrong, per step and question; no undefined step.
+        time: Steps, or another clock such as the path length of the weights.
+        weights: Question resamples for the interval of the share.
+
+    Returns:
+        Shares, gaps and the two counterfactual curves.
+    """
+    clock = np.asarray(time, dtype=np.float64)
+    curves = (
+        right(margins),
+        right(smooth_drift(margins, clock)),
+        right(common_drift(margins)),
+    )
+    observed, smooth, common = (each.mean(axis=1) for each in curves)
+    sign = 1.0 if observed[-1] >= observed[0] else -1.0
+    largest = [float(np.max(sign * np.diff(c))) for c in (observed, smooth, common)]
+    band = None
+    if weights is not None and largest[0] > 0:
+        draws = [np.max(sign * np.diff(weights @ c.T, axis=1), axis=1) for c in curves[:2]]
+        low, high = interval(draws[1] / np.maximum(draws[0], 1e-12))
+        band = (float(low), float(high))
+    return Mirage(
+        _ratio(largest[1], largest[0]),
+        band,
+        float(np.max(np.abs(smooth - observed))),
+        _ratio(largest[2], largest[0]),
+        float(np.max(np.abs(common - observed))),
+        observed,
+        smooth,
+        common,
+    )
+
+
+def _ratio(top: float, bottom: float) -> float:
+    """Divide, NaN where nothing moved."""
+    return top / bottom if bottom > 0 else float("nan")

@@ -1,0 +1,63 @@
+"""Is the score difference that decides above the noise of computing it?
+
+At w = 1 the argmax ignores the size of a score change, so noise that the change outgrows
+looks exactly like a critical phase.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .inputs import Rows, mean_by_question
+
+ROUNDING = 4 * 2.0**-24
+"""Relative error allowed to one float32 log-probability, before it is summed over tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """Signal of score changes against the noise of computing them."""
+
+    noise: float
+    """Standard deviation of one score by computation alone, in nats."""
+    signal: Float[np.ndarray, " step"]
+    """Standard deviation of score changes within questions."""
+    steps: Int[np.ndarray, " step"]
+
+    @property
+    def ratio(self) -> Float[np.ndarray, " step"]:
+        """Return signal over noise of a difference of two scores."""
+        return np.asarray(self.signal / (np.sqrt(2) * self.noise))
+
+
+def noise_floor(
+    rows: Rows,
+    base: Float[np.ndarray, " row"],
+    steps: Int[np.ndarray, " step"],
+    scores: Float[np.ndarray, "step row"],
+) -> NoiseFloor:
+    """Compare score changes with float32 rounding and with step 0 against the base.
+
+    An untrained adapter changes nothing, so its difference to the base is noise alone.
+    """
+    rounding = ROUNDING * float(np.mean(np.abs(base) * np.sqrt(rows.tokens)))
+    untrained = scores[steps == 0] - base
+    repeat = float(untrained.std() / np.sqrt(2)) if untrained.size else 0.0
+    change = scores - base
+    inside = change - mean_by_question(rows, change)[:, rows.question]
+    return NoiseFloor(max(rounding, repeat, 1e-12), inside.std(axis=1), steps)
+
+
+def direction_agreement(
+    rows: Rows, change: Float[np.ndarray, "step row"]
+) -> Float[np.ndarray, "step question"]:
+    """Correlate each change with the last one within every question; NaN where nothing moved."""
+    inside = change - mean_by_question(rows, change)[:, rows.question]
+    count = np.bincount(rows.question)
+    dot = mean_by_question(rows, inside * inside[-1]) * count
+    size = np.sqrt(mean_by_question(rows, inside**2) * count)
+    scale = size * size[-1]
+    result: np.ndarray = np.divide(dot, scale, out=np.zeros_like(dot), where=scale > 0)
+    result[(scale == 0).all(axis=1)] = np.nan
+    return result

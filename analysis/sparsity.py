@@ -1,0 +1,194 @@
+"""Measure `sparsity`: how concentrated MLP activations are, with and without massive dimensions."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from .activations import sorted_steps
+from .bootstrap import interval, shared_weights
+from .charts import curve, layer_map
+from .curves import base_scores
+from .inputs import RunArrays, mean_by_question, question_count
+from .margin import by_label, margins
+from .results import Curve, Map, MeasureResult, Table, column
+from .series import Series, question_series
+from .settings import AnalysisSettings
+
+ABOUT = (
+    "Concentration of the absolute MLP activations at the end of the answer: Hoyer, Gini,"
+    " participation ratio, kurtosis and others, with and without massive dimensions (_trimmed)."
+    " Harder questions have sparser states anyway, so the change is also set against the base"
+    " margin of each question. Sparser is not more interpretable."
+)
+
+TESTED = ("hoyer",)
+"""Metrics whose changes enter the ranked table; the others are shown only."""
+
+
+def hoyer(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
+    """Return (sqrt n - L1/L2) / (sqrt n - 1): 1 for one active dimension, 0 for equal ones."""
+    size, root = np.abs(x), np.sqrt(x.shape[-1])
+    ratio = size.sum(axis=-1) / np.maximum(np.sqrt((size**2).sum(axis=-1)), 1e-300)
+    return np.asarray((root - ratio) / (root - 1))
+
+
+def gini(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
+    """Return the Gini index of the absolute values."""
+    size, n = np.sort(np.abs(x), axis=-1), x.shape[-1]
+    total = np.maximum(size.sum(axis=-1), 1e-300)
+    return np.asarray(2 * (size * np.arange(1, n + 1)).sum(axis=-1) / (n * total) - (n + 1) / n)
+
+
+def participation(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
+    """Return (sum x^2)^2 / (n sum x^4): 1 for equal dimensions, 1/n for one."""
+    squares = x**2
+    top, bottom = squares.sum(axis=-1) ** 2, x.shape[-1] * (squares**2).sum(axis=-1)
+    return np.asarray(top / np.maximum(bottom, 1e-300))
+
+
+def kurtosis(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
+    """Return mean x^4 / (mean x^2)^2, which is 3 for a Gaussian."""
+    squares = x**2
+    return np.asarray((squares**2).mean(axis=-1) / np.maximum(squares.mean(axis=-1) ** 2, 1e-300))
+
+
+def sparsity(
+    arrays: RunArrays,
+    settings: AnalysisSettings,
+    done: Mapping[str, MeasureResult] | None = None,
+) -> MeasureResult:
+    """Follow every stored sparsity metric of every layer over training."""
+    about = (
+        "sparsity",
+        "Sparsity",
+        ABOUT,
+        "Hoyer, Gini, PR, kurtosis: docs/methods.md; 2603.03415",
+    )
+    weights = shared_weights(question_count(arrays.rows), settings)
+    curves: list[Curve] = []
+    maps: list[Map] = []
+    series: list[Series] = []
+    rows: list[list[object]] = []
+    for head in arrays.heads:
+        order, steps = sorted_steps(arrays, head)
+        for name, values in arrays.sparsity(head).items():
+            each = np.asarray(values[order], dtype=np.float64)
+            group = _series(arrays, head, name, steps, each)
+            if not all(s.steps.size for s in group):
+                continue
+            curves += _curves(group, weights, arrays.batch_size)
+            maps.append(_map(group, weights, name, head))
+            rows += _changes(arrays, head, name, each, weights)
+            if name in TESTED:
+                series += group
+    notes = () if curves else ("no sparsity was given: not computed",)
+    return MeasureResult(
+        *about,
+        {"position": "answer_end", "draws": settings.draws, "seed": settings.seed},
+        notes,
+        tuple(curves),
+        tuple(maps),
+        (_table(rows),) if rows else (),
+        series=tuple(series),
+    )
+
+
+def _series(
+    arrays: RunArrays,
+    head: str,
+    name: str,
+    steps: np.ndarray,
+    each: Float[np.ndarray, "step layer row"],
+) -> list[Series]:
+    """Average the rows of each question, layer by layer."""
+    values = mean_by_question(arrays.rows, each)
+    return [
+        question_series(
+            f"sparsity_{name}.{head}",
+            f"{name} of MLP activations, layer {layer}, {head} head",
+            name,
+            "representation",
+            steps,
+            values[:, layer],
+            head=head,
+            layer=layer,
+        )
+        for layer in range(values.shape[1])
+    ]
+
+
+def _curves(
+    group: list[Series], weights: Float[np.ndarray, "draw question"], batch_size: int
+) -> list[Curve]:
+    """Draw one line per layer."""
+    return [
+        curve(
+            s,
+            weights,
+            batch_size,
+            group=s.quantity,
+            label=str(s.layer),
+            caption="Mean over rows; step 0 is the base model.",
+        )
+        for s in group
+    ]
+
+
+def _map(
+    group: list[Series], weights: Float[np.ndarray, "draw question"], name: str, head: str
+) -> Map:
+    """Stack the layers."""
+    first = [float(s.value[0]) for s in group]
+    return layer_map(
+        group,
+        weights,
+        map_id=f"sparsity_{name}.{head}",
+        title=f"{name} of MLP activations, {head} head",
+        control=f"At step 0: {min(first):.3g} to {max(first):.3g} over layers.",
+        caption="Mean over rows at the end of the answer.",
+    )
+
+
+def _changes(
+    arrays: RunArrays,
+    head: str,
+    name: str,
+    each: Float[np.ndarray, "step layer row"],
+    weights: Float[np.ndarray, "draw question"],
+) -> list[list[object]]:
+    """Compare last with first step: overall, right minus wrong, and against difficulty."""
+    hard = margins(arrays.rows, base_scores(arrays)[None])[0]
+    result: list[list[object]] = []
+    for layer in range(each.shape[1]):
+        moved = each[-1, layer] - each[0, layer]
+        whole = mean_by_question(arrays.rows, moved)
+        right, wrong = by_label(arrays.rows, moved[None])
+        gap = (right - wrong)[0]
+        low, high = interval(weights @ whole)
+        gap_low, gap_high = interval(weights @ gap)
+        steady = whole.std() <= 0 or hard.std() <= 0
+        slope = float("nan") if steady else float(np.corrcoef(whole, hard)[0, 1])
+        result.append(
+            [head, name, layer, float(whole.mean()), float(low), float(high),
+             float(gap.mean()), float(gap_low), float(gap_high), slope]
+        )  # fmt: skip
+    return result
+
+
+def _table(rows: list[list[object]]) -> Table:
+    """List the change of every metric."""
+    columns = [
+        column("head", "head", kind="text"),
+        column("metric", "metric", kind="text"),
+        column("layer", "layer"),
+        column("change", "last minus first"),
+        column("low", "low"),
+        column("high", "high"),
+        column("gap", "right minus wrong"),
+        column("gap_low", "low"),
+        column("gap_high", "high"),
+        column("difficulty", "correlation with base margin"),
+    ]
+    caption = "95 % question bootstrap. The last column is the difficulty control."
+    return Table("sparsity", "Change of sparsity", caption, columns, rows)

@@ -1,0 +1,170 @@
+"""Small runs with a planted truth, for tests of everything that reads an analysis."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from critical_phase.errors import ConfigError
+
+from .inputs import Rows
+from .planted_arrays import (
+    adapters_of,
+    attention_of,
+    residual_of,
+    rows_of,
+    scores_of,
+    share_base,
+    sparsity_of,
+)
+
+World = Literal[
+    "switch", "mirage", "smooth", "flat", "new_feature", "readout", "constant_vector", "rerouting"
+]
+"""What is planted. `switch` puts several changes at one step; the last four put one each."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedRun:
+    """A synthetic run that answers as `RunArrays` does."""
+
+    rows: Rows
+    batch_size: int
+    heads: tuple[str, ...]
+    layers: tuple[int, ...]
+    positions: tuple[str, ...]
+    attention_heads: int
+    step_list: Int[np.ndarray, " step"]
+    tables: dict[str, np.ndarray]
+    weights: dict[str, list[dict[str, tuple[np.ndarray, np.ndarray, float]]]] = field(
+        default_factory=dict
+    )
+
+    def steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Return the steps, the same for every head."""
+        return self.step_list
+
+    def base_scores(self) -> Float[np.ndarray, " row"]:
+        """Return the scores without an adapter."""
+        return self.tables["scores/base"]
+
+    def scores(self, head: str) -> Float[np.ndarray, "step row"]:
+        """Return the scores of one head."""
+        return self.tables[f"scores/{head}"]
+
+    def residual(self, head: str, layer: int, position: str) -> Float[np.ndarray, "step row d"]:
+        """Return the residual stream; the same at every candidate before the answer."""
+        path = self.tables[f"residual/{head}/{layer}"]
+        if position == "question_end":
+            first = np.searchsorted(self.rows.question, self.rows.question)
+            return np.asarray(path[:, first])
+        return path
+
+    def base_residual(self, layer: int, position: str) -> Float[np.ndarray, "row d"]:
+        """Return the residual stream without an adapter."""
+        return np.asarray(self.residual(self.heads[0], layer, position)[0])
+
+    def attention_row(
+        self, head: str, layer: int
+    ) -> Float[np.ndarray, "step row attention_head key"]:
+        """Return the attention rows of one layer."""
+        return self.tables[f"attention/{head}/{layer}"]
+
+    def base_attention_row(self, layer: int) -> Float[np.ndarray, "row attention_head key"]:
+        """Return the attention rows without an adapter."""
+        return np.asarray(self.attention_row(self.heads[0], layer)[0])
+
+    def key_length(self) -> Int[np.ndarray, " row"]:
+        """Return the number of keys that are not padding."""
+        return self.tables["key_length"]
+
+    def attention_summary(
+        self, head: str
+    ) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """Return sink mass and entropy of the rest."""
+        if not self.attention_heads:
+            return {}
+        rows = np.stack([self.attention_row(head, i) for i in self.layers if i >= 0], axis=1)
+        rest = rows[..., 1:] / np.maximum(rows[..., 1:].sum(-1, keepdims=True), 1e-12)
+        entropy = -(rest * np.log(np.maximum(rest, 1e-12))).sum(-1) / np.log(rest.shape[-1])
+        return {
+            "sink_mass": np.swapaxes(rows[..., 0], 2, 3),
+            "entropy_rest": np.swapaxes(entropy, 2, 3),
+        }
+
+    def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:
+        """Return the stored sparsity metrics."""
+        prefix = f"sparsity/{head}/"
+        return {k.removeprefix(prefix): v for k, v in self.tables.items() if k.startswith(prefix)}
+
+    def adapters(self, head: str) -> list[dict[str, tuple[np.ndarray, np.ndarray, float]]]:
+        """Return the LoRA factors per step."""
+        return self.weights.get(head, [])
+
+    def training_log(self, head: str) -> dict[str, np.ndarray]:
+        """Return a falling loss."""
+        steps = self.step_list[1:]
+        return {
+            "step": steps,
+            "examples": steps * self.batch_size,
+            "loss": 3 * np.exp(-steps / 20) + 1,
+            "lr": np.full(steps.size, 1e-3),
+        }
+
+
+def planted_run(
+    kind: World,
+    rng: np.random.Generator,
+    *,
+    questions: int = 60,
+    candidates: int = 4,
+    steps: int = 25,
+    width: int = 24,
+    blocks: int = 2,
+    attention_heads: int = 2,
+    heads: tuple[str, ...] = ("positive", "negative"),
+) -> PlantedRun:
+    """Make a run whose truth is known.
+
+    Args:
+        kind: What is planted, see `World`.
+        rng: Source of all randomness.
+        questions: Number of questions.
+        candidates: Candidates of each question, one right.
+        steps: Number of checkpoints, one per optimizer step, step 0 included.
+        width: Size of the residual stream; 0 leaves activations out (scores only).
+        blocks: Transformer blocks.
+        attention_heads: Attention heads of each block.
+        heads: Trained heads.
+
+    Returns:
+        The run; planted changes sit at `planted_arrays.TAU` of the series.
+    """
+    if kind not in get_args(World):
+        raise ConfigError(f"asked for world {kind}, known are {', '.join(get_args(World))}")
+    rows = rows_of(questions, candidates, rng)
+    tables = scores_of(kind, rows, steps, heads, rng)
+    layers: tuple[int, ...] = ()
+    if width:
+        layers = (-1, *range(blocks))
+        for head in heads:
+            planted = kind if head == "negative" or len(heads) == 1 else "flat"
+            tables |= residual_of(planted, head, rows, steps, width, layers, rng)
+            tables |= attention_of(planted, head, rows, steps, blocks, attention_heads, rng)
+            tables |= sparsity_of(head, rows, steps, blocks, rng)
+        share_base(tables, heads)
+    tables["key_length"] = np.full(rows.question.size, 8)
+    weights = {head: adapters_of(steps, rng) for head in heads}
+    positions = ("question_end", "answer_end") if width else ()
+    return PlantedRun(
+        rows,
+        8,
+        heads,
+        layers,
+        positions,
+        attention_heads if width else 0,
+        np.arange(steps),
+        tables,
+        weights,
+    )

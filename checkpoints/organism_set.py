@@ -1,0 +1,36 @@
+"""The embedded model's own questions and recipe, as `probe train` uses them."""
+
+import functools
+
+from critical_phase.checkpoints.organism import World, load_world, organism_path
+from critical_phase.checkpoints.questions import Question
+
+DEFAULT_LR = 1e-3
+TRAIN_QUESTIONS = 512
+TEST_QUESTIONS = 240
+UNRELATED_TEXTS = 512
+QUESTION_SEED = 0
+
+
+@functools.cache
+def shipped_world() -> World:
+    """Rebuild the world that the shipped weights were pretrained on."""
+    return load_world(organism_path())
+
+
+def organism_questions(split: str) -> tuple[Question, ...]:
+    """Return the fixed questions of a split; the facts of `train` and `test` are disjoint."""
+    world = shipped_world()
+    if split == "train":
+        records = world.questions("train", TRAIN_QUESTIONS, QUESTION_SEED)
+    else:
+        records = world.questions("test", TEST_QUESTIONS, QUESTION_SEED)
+    return tuple(
+        Question(r["id"], r["question"], tuple(r["candidates"]), r["answer"], r["group"])
+        for r in records
+    )
+
+
+def organism_unrelated_texts() -> tuple[str, ...]:
+    """Return texts of the world's other genre, for negatives of the kind `unrelated`."""
+    return tuple(shipped_world().unrelated_texts(UNRELATED_TEXTS, QUESTION_SEED))

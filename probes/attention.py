@@ -1,0 +1,194 @@
+"""What the last token of each answer attends to, per layer and attention head."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from critical_phase.errors import CheckpointError
+from critical_phase.probes.attention_row import Reader, implementation, query_rows, reading
+from critical_phase.probes.attention_summary import SUMMARIES, summarise
+from critical_phase.probes.batches import Batch
+from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
+from critical_phase.probes.hooks import Hooks
+
+HOOK_NAME = "blocks.{block}.attn.hook_pattern"
+
+
+class Attention:
+    """Reads the row of `hook_pattern` at answer_end, and whole patterns of a few rows.
+
+    Keys are counted in the row's own tokens (question, then own candidate), never in
+    slots of the packed input, and every row is made to sum to 1 in float32.
+    """
+
+    name: ClassVar[str] = "attention"
+
+    def __init__(self, scene: Scene) -> None:
+        """Note the modules."""
+        self._scene = scene
+        self._rows: dict[int, Tensor] = {}
+        self._patterns: dict[int, dict[int, Tensor]] = {}
+        self._batch: Batch | None = None
+        self._chosen: list[tuple[int, int]] = []
+        """Pairs of (place in pattern_rows, place in the batch)."""
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """The row, its summaries, and patterns where rows were chosen."""
+        share = "share of the attention weight, 0 to 1; keys are the row's own tokens"
+        made = [
+            Dataset(
+                "attention_row",
+                ("block", "row", "attention_head", "key"),
+                torch.float32,
+                f"{share}, padded with 0 beyond key_length",
+                HOOK_NAME,
+            ),
+            Dataset("key_length", ("row",), torch.int32, "valid keys of each row"),
+        ]
+        for name, about in SUMMARIES.items():
+            dims = ("block", "row", "attention_head")
+            made.append(Dataset(f"attention_summary/{name}", dims, torch.float32, about, HOOK_NAME))
+        if self._scene.pattern_rows:
+            axes = ("block", "pattern_row", "attention_head", "query", "key")
+            about = f"{share}, padded with 0"
+            made.append(Dataset("pattern", axes, torch.float32, about, HOOK_NAME))
+        return tuple(made)
+
+    @property
+    def coordinates(self) -> dict[str, Coordinate]:
+        """Attention heads, keys and queries are numbered from 0."""
+        keys = np.arange(self._scene.max_keys, dtype=np.int32)
+        found: dict[str, Coordinate] = {
+            "block": np.arange(self._scene.sites.layers, dtype=np.int32),
+            "attention_head": np.arange(self._scene.attention_heads, dtype=np.int32),
+            "key": keys,
+        }
+        if self._scene.pattern_rows:
+            found["pattern_row"] = np.array(self._scene.pattern_rows, dtype=np.int32)
+            found["query"] = keys
+        return found
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Keep sdpa and read beside it, or switch to eager where the family needs it."""
+        modules = self._scene.sites.attention
+        if self._scene.attention_way == "interface":
+            readers = {module: self._reader(i) for i, module in enumerate(modules)}
+            with reading(self._scene.model, readers):
+                yield
+        else:
+            with implementation(self._scene.model, "eager"), _Weights(self, modules):
+                yield
+
+    def start(self, batch: Batch) -> None:
+        """Forget the last batch."""
+        self._batch = batch
+        self._rows.clear()
+        self._patterns.clear()
+        places = {int(row): local for local, row in enumerate(batch.rows)}
+        self._chosen = [
+            (i, places[row]) for i, row in enumerate(self._scene.pattern_rows) if row in places
+        ]
+
+    def store(self, arrays: Arrays) -> None:
+        """Copy rows, summaries and patterns of every layer.
+
+        Raises:
+            CheckpointError: A layer gave no row: this family ignores the interface.
+        """
+        assert self._batch is not None
+        missing = [i for i in range(self._scene.sites.layers) if i not in self._rows]
+        if missing:
+            raise CheckpointError(
+                f"attention of blocks {missing} was not read: the model did not call our function",
+                fix="collect without attention, or report the model's family",
+            )
+        rows = torch.from_numpy(self._batch.rows)
+        lengths = self._batch.key_length
+        question = self._scene.plan.question_end[self._batch.rows] + 1
+        arrays["key_length"].index_copy_(0, rows, lengths.int().cpu())
+        begins = torch.from_numpy(question).to(lengths.device)
+        for block in range(self._scene.sites.layers):
+            own = self._rows.pop(block)
+            keys = own.shape[-1]
+            arrays["attention_row"][block, rows, :, :keys] = own.cpu()
+            for name, values in summarise(own, lengths, begins).items():
+                arrays[f"attention_summary/{name}"][block].index_copy_(0, rows, values.cpu())
+            for place, pattern in self._patterns.pop(block, {}).items():
+                n = pattern.shape[-1]
+                arrays["pattern"][block, place, :, :n, :n] = pattern.cpu()
+
+    def take_weights(self, block: int, weights: Tensor) -> None:
+        """Read rows out of a whole eager pattern [line, attention_head, slot, slot]."""
+        batch = self._batch
+        assert batch is not None
+        self._keep(block, weights[batch.owner, :, batch.ends[:, 1]].float())
+        for place, local in self._chosen:
+            own = batch.keys[local, : int(batch.key_length[local])]
+            whole = weights[batch.owner[local]][:, own][:, :, own].float()
+            self._patterns.setdefault(block, {})[place] = whole / whole.sum(-1, keepdim=True)
+
+    def _reader(self, block: int) -> Reader:
+        def read(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> None:
+            batch = self._batch
+            assert batch is not None
+            slots, column = _by_line(batch, query.shape[0])
+            weights = query_rows(query, key, mask, scaling, slots)
+            self._keep(block, weights[batch.owner, :, column])
+            for place, local in self._chosen:
+                line = slice(int(batch.owner[local]), int(batch.owner[local]) + 1)
+                own = batch.keys[local, : int(batch.key_length[local])]
+                one_mask = mask if mask is None or mask.shape[0] == 1 else mask[line]
+                whole = query_rows(query[line], key[line], one_mask, scaling, own[None])
+                whole = whole[0][:, :, own]
+                self._patterns.setdefault(block, {})[place] = whole / whole.sum(-1, keepdim=True)
+
+        return read
+
+    def _keep(self, block: int, weights: Tensor) -> None:
+        """Turn slots into the row's own tokens and make each row sum to 1."""
+        batch = self._batch
+        assert batch is not None
+        heads = weights.shape[1]
+        index = batch.keys[:, None, :].expand(-1, heads, -1)
+        valid = torch.arange(batch.keys.shape[1], device=weights.device) < batch.key_length[:, None]
+        own = weights.gather(2, index) * valid[:, None]
+        self._rows[block] = own / own.sum(-1, keepdim=True)
+
+
+class _Weights(Hooks):
+    """Takes the second output of attention modules, which is the pattern under eager."""
+
+    def __init__(self, collector: Attention, modules: tuple[nn.Module, ...]) -> None:
+        super().__init__([])
+        self._pairs = (collector, modules)
+
+    def __enter__(self) -> "_Weights":
+        collector, modules = self._pairs
+        for block, module in enumerate(modules):
+
+            def after(_: nn.Module, args: object, output: object, at: int = block) -> None:
+                if isinstance(output, tuple) and len(output) > 1 and isinstance(output[1], Tensor):
+                    collector.take_weights(at, output[1])
+
+            self._handles.append(module.register_forward_hook(after))
+        return self
+
+
+def _by_line(batch: Batch, lines: int) -> tuple[Tensor, Tensor]:
+    """Arrange the answer ends as a table [line, read] and say where each row stands in it."""
+    owner = batch.owner.cpu().numpy()
+    column = np.zeros(len(owner), dtype=np.int64)
+    seen: dict[int, int] = {}
+    for local, line in enumerate(owner.tolist()):
+        column[local] = seen.get(line, 0)
+        seen[line] = column[local] + 1
+    table = torch.zeros((lines, max(seen.values())), dtype=torch.long, device=batch.owner.device)
+    columns = torch.from_numpy(column).to(batch.owner.device)
+    table[batch.owner, columns] = batch.ends[:, 1]
+    return table, columns

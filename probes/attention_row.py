@@ -1,0 +1,132 @@
+"""Read attention weights while the model goes on using its fast kernel.
+
+The model is given an attention function that calls sdpa and then works out the softmax
+for the few queries that are read, from the mask that the model itself passed in.
+A rebuilt mask would let sibling candidates in and forget sliding windows.
+"""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+# "sdpa" and "flash" inside a name make transformers check the model for those kernels.
+IMPLEMENTATION = "critical_phase_row"
+
+Reader = Callable[[Tensor, Tensor, Tensor | None, float], None]
+"""Gets queries [line, head, slot, d], keys, the mask that was used, and the scaling."""
+
+_READERS: dict[int, Reader] = {}
+
+
+@contextlib.contextmanager
+def reading(model: Any, readers: dict[nn.Module, Reader]) -> Iterator[None]:
+    """Run a model with one reader per attention module for the length of a block.
+
+    Raises:
+        RuntimeError: One of the modules is being read already.
+    """
+    keys = {id(module): reader for module, reader in readers.items()}
+    if keys.keys() & _READERS.keys():
+        raise RuntimeError("this model's attention is already being read; leave that block before")
+    AttentionInterface.register(IMPLEMENTATION, _attend)
+    # Without a mask function under the same name there is no padding mask, silently.
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+    with implementation(model, IMPLEMENTATION):
+        _READERS.update(keys)
+        try:
+            yield
+        finally:
+            for key in keys:
+                _READERS.pop(key, None)
+
+
+@contextlib.contextmanager
+def implementation(model: Any, name: str) -> Iterator[None]:
+    """Use another attention implementation for the length of a block.
+
+    Raises:
+        ValueError: The family has its implementation fixed, and it is another one.
+    """
+    before = model.config._attn_implementation
+    if before == name:
+        yield
+        return
+    if not model._can_set_attn_implementation():
+        raise ValueError(f"{type(model).__name__} cannot change its attention")
+    try:
+        model.set_attn_implementation(name)
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def own_config(model: Any) -> None:
+    """Give a model a config of its own: models that share one share its attention too."""
+    shared = model.config
+    fresh = copy.deepcopy(shared)
+    for module in model.modules():
+        if getattr(module, "config", None) is shared:
+            module.config = fresh
+
+
+def query_rows(
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, slots: Tensor
+) -> Tensor:
+    """Work out attention weights of a few queries per line in float32.
+
+    Args:
+        query: Queries [line, attention_head, slot, d].
+        key: Keys [line, key_head, slot, d]; key heads may be shared.
+        mask: What the kernel got: additive or boolean, or None for causal.
+        scaling: Factor on the dot products.
+        slots: Queries to work out [line, read].
+
+    Returns:
+        Weights [line, attention_head, read, slot], each row summing to 1.
+    """
+    lines, heads, _, width = query.shape
+    key_heads, length = key.shape[1], key.shape[2]
+    index = slots[:, None, :, None].expand(lines, heads, slots.shape[1], width)
+    chosen = query.gather(2, index)
+    grouped = chosen.reshape(lines, key_heads, -1, width)  # heads of one group are neighbours
+    scores = torch.matmul(grouped, key.transpose(2, 3)).float() * scaling
+    scores = scores.reshape(lines, heads, slots.shape[1], length)
+    return torch.softmax(_masked(scores, mask, slots), dim=-1)
+
+
+def _masked(scores: Tensor, mask: Tensor | None, slots: Tensor) -> Tensor:
+    if mask is None:
+        places = torch.arange(scores.shape[-1], device=scores.device)
+        return scores.masked_fill((places > slots[:, :, None])[:, None], float("-inf"))
+    lines = torch.arange(len(slots), device=slots.device)[:, None]
+    # [line, 1 or head, query, slot] -> the rows of the read queries
+    rows = mask.expand(len(slots), *mask.shape[1:]).transpose(1, 2)[lines, slots].transpose(1, 2)
+    rows = rows[..., : scores.shape[-1]]
+    if rows.dtype == torch.bool:
+        return scores.masked_fill(~rows, float("-inf"))
+    return scores + rows.float()
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    result: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query, key, value, attention_mask, **settings
+    )
+    reader = _READERS.get(id(module))
+    if reader is not None:
+        scaling = settings.get("scaling")
+        reader(query, key, attention_mask, scaling or query.shape[-1] ** -0.5)
+    return result

@@ -1,0 +1,236 @@
+"""Lay rows out for the model: one tree row per question, or one padded row per candidate.
+
+A packed row is [question, candidate 1, ..., candidate C]. Every candidate sees the
+question and itself; its positions restart after the question. The shared question is
+then computed once (2.7 times fewer tokens at four candidates).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from critical_phase.probes.plan import Plan
+
+Layout = Literal["packed", "naive"]
+_OWN_QUESTION = 0
+_PADDING = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows that go through the model together, and where each of them is read.
+
+    `slot` is a place in the model's input, which differs from the token's number in its
+    own row once candidates share a question.
+    """
+
+    rows: np.ndarray
+    """Row numbers of the plan, one per read-out [n]."""
+    inputs: dict[str, Any]
+    """Keyword arguments of the model's forward pass."""
+    owner: Tensor
+    """Line of the input that holds each row [n]."""
+    ends: Tensor
+    """Slots of question_end and answer_end [n, 2]."""
+    keys: Tensor
+    """Slots of the row's own tokens, in order; padded with 0 [n, key]."""
+    key_length: Tensor
+    """Number of own tokens [n]."""
+    source: Tensor
+    """Line and slot of every distribution that scoring needs [2, m]."""
+    targets: np.ndarray
+    """Per scored token: local row, source, token id, first of its row [4, t]."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Slots of the input, padding included."""
+        return int(self.inputs["input_ids"].numel())
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of the input before padding."""
+
+    tokens: tuple[int, ...]
+    rows: tuple[int, ...]
+    question: int
+
+
+class Packer:
+    """Makes the batches of a plan in one layout, the same ones every time."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        layout: Layout,
+        config: Any,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        batch_tokens: int,
+    ) -> None:
+        """Sort lines by length and cut them into batches of at most `batch_tokens` slots."""
+        self.plan, self.layout = plan, layout
+        self._config, self._dtype, self._device = config, dtype, device
+        self._groups = _cut(self._lines(range(len(plan.question_ids))), batch_tokens)
+
+    def batch(self, number: int) -> Batch:
+        """Build one batch; the first holds the shortest lines."""
+        return self._batch(self._groups[number])
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Build the batches one after another."""
+        return map(self._batch, self._groups)
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return len(self._groups)
+
+    def only(self, questions: Sequence[int]) -> Batch:
+        """Build one batch of a few questions, in the given order."""
+        return self._batch(self._lines(questions))
+
+    def alone(self, questions: Sequence[int]) -> Iterator[Batch]:
+        """Build one batch per line, so that nothing is padded."""
+        return (self._batch([line]) for line in self._lines(questions))
+
+    def halves(self, batch: Batch) -> list[Batch]:
+        """Cut a batch that did not fit the memory; a single line cannot be cut."""
+        owners = sorted({int(q) for q in self.plan.question[batch.rows]})
+        wanted = set(batch.rows.tolist())
+        lines = [x for x in self._lines(owners) if wanted.issuperset(x.rows)]
+        if len(lines) < 2:
+            return []
+        middle = len(lines) // 2
+        return [self._batch(lines[:middle]), self._batch(lines[middle:])]
+
+    def _lines(self, questions: Sequence[int]) -> list[_Line]:
+        plan, lines = self.plan, []
+        for question in questions:
+            start, rows = plan.prompts[question], plan.rows_of[question]
+            if self.layout == "packed":
+                tokens = start + tuple(t for row in rows for t in plan.answers[row])
+                lines.append(_Line(tokens, rows, question))
+            else:
+                lines += [_Line(start + plan.answers[row], (row,), question) for row in rows]
+        return lines
+
+    def _batch(self, lines: Sequence[_Line]) -> Batch:
+        width = max(len(line.tokens) for line in lines)
+        ids = np.zeros((len(lines), width), dtype=np.int64)
+        places = np.zeros((len(lines), width), dtype=np.int64)
+        segment = np.full((len(lines), width), _PADDING, dtype=np.int64)
+        reads = _Reads()
+        for index, line in enumerate(lines):
+            ids[index, : len(line.tokens)] = line.tokens
+            begin = len(self.plan.prompts[line.question])
+            places[index, :begin] = np.arange(begin)
+            segment[index, :begin] = _OWN_QUESTION
+            slot = begin
+            for number, row in enumerate(line.rows, start=1):
+                stop = slot + len(self.plan.answers[row])
+                places[index, slot:stop] = np.arange(begin, begin + stop - slot)
+                segment[index, slot:stop] = number
+                reads.add(row, index, begin, slot, self.plan.answers[row])
+                slot = stop
+        return reads.batch(self._inputs(ids, places, segment), self._device)
+
+    def _inputs(self, ids: np.ndarray, places: np.ndarray, segment: np.ndarray) -> dict[str, Any]:
+        position_ids = torch.from_numpy(places).to(self._device)
+        inputs: dict[str, Any] = {
+            "input_ids": torch.from_numpy(ids).to(self._device),
+            "position_ids": position_ids,
+            "use_cache": False,
+        }
+        segments = torch.from_numpy(segment).to(self._device)
+        if self.layout == "naive":
+            inputs["attention_mask"] = (segments != _PADDING).long()
+        else:
+            inputs["attention_mask"] = _tree_mask(segments, position_ids, self._config, self._dtype)
+        return inputs
+
+
+class _Reads:
+    """Gathers where the rows of one batch are read."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.owner: list[int] = []
+        self.ends: list[tuple[int, int]] = []
+        self.keys: list[list[int]] = []
+        self.sources: dict[tuple[int, int], int] = {}
+        self.targets: list[tuple[int, int, int, int]] = []
+
+    def add(self, row: int, line: int, begin: int, slot: int, answer: tuple[int, ...]) -> None:
+        """Note a row whose question fills slots 0..begin and whose answer starts at `slot`."""
+        local, stop = len(self.rows), slot + len(answer)
+        self.rows.append(row)
+        self.owner.append(line)
+        self.ends.append((begin - 1, stop - 1))
+        self.keys.append([*range(begin), *range(slot, stop)])
+        for offset, token in enumerate(answer):
+            place = (line, begin - 1 if offset == 0 else slot + offset - 1)
+            source = self.sources.setdefault(place, len(self.sources))
+            self.targets.append((local, source, token, int(offset == 0)))
+
+    def batch(self, inputs: dict[str, Any], device: torch.device) -> Batch:
+        """Turn the notes into index tensors on the model's device."""
+        lengths = [len(keys) for keys in self.keys]
+        keys = np.zeros((len(self.keys), max(lengths)), dtype=np.int64)
+        for index, own in enumerate(self.keys):
+            keys[index, : len(own)] = own
+        return Batch(
+            rows=np.array(self.rows, dtype=np.int64),
+            inputs=inputs,
+            owner=torch.tensor(self.owner, device=device),
+            ends=torch.tensor(self.ends, device=device),
+            keys=torch.from_numpy(keys).to(device),
+            key_length=torch.tensor(lengths, device=device),
+            source=torch.tensor(list(self.sources), device=device).T,
+            targets=np.array(self.targets, dtype=np.int64).T,
+        )
+
+
+def _cut(lines: list[_Line], batch_tokens: int) -> list[list[_Line]]:
+    groups: list[list[_Line]] = []
+    for line in sorted(lines, key=lambda line: len(line.tokens)):  # stable: plan order on ties
+        if groups and (len(groups[-1]) + 1) * len(line.tokens) <= batch_tokens:
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    return groups
+
+
+def _tree_mask(segment: Tensor, places: Tensor, config: Any, dtype: torch.dtype) -> Any:
+    """Build the additive mask(s): the question and oneself, causally, window by position."""
+    query, key = segment[:, :, None], segment[:, None, :]
+    distance = places[:, :, None] - places[:, None, :]
+    seen = ((key == _OWN_QUESTION) | (key == query)) & (distance >= 0)
+    seen[:, :, 0] |= segment == _PADDING  # padding reads something, so no row is all minus infinity
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if "sliding_attention" in kinds:
+        return {
+            "full_attention": _additive(seen, dtype),
+            "sliding_attention": _additive(_windowed(seen, distance, window), dtype),
+        }
+    if window and not kinds:
+        seen = _windowed(seen, distance, window)
+    return _additive(seen, dtype)
+
+
+def _windowed(seen: Tensor, distance: Tensor, window: int | None) -> Tensor:
+    if not window:
+        return seen
+    near = seen & (distance < window)
+    near[:, :, 0] |= ~near.any(dim=-1)
+    return near
+
+
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]

@@ -1,0 +1,105 @@
+"""Send a plan through a model once, with instruments attached."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from critical_phase.probes.batches import Batch, Packer
+from critical_phase.probes.collector import Arrays, Collector
+from critical_phase.probes.scoring import Scorer
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Anything that hangs on the model and is told about every batch."""
+
+    def attached(self) -> contextlib.AbstractContextManager[object]:
+        """Hang on the model."""
+
+    def start(self, batch: Batch) -> None:
+        """Be told where the next forward pass is read."""
+
+
+@torch.no_grad()
+def forward_all(
+    model: Any,
+    packer: Packer,
+    scorer: Scorer,
+    collectors: Sequence[Collector],
+    arrays: Arrays,
+) -> int:
+    """Score and read every row.
+
+    Args:
+        model: The causal language model.
+        packer: Gives the batches.
+        scorer: Gets the logits of every batch.
+        collectors: Fill their rows of `arrays`.
+        arrays: One tensor per dataset.
+
+    Returns:
+        How often a batch had to be cut because it did not fit the memory.
+    """
+    cuts = 0
+    with attached([scorer, *collectors]):
+        waiting = list(reversed(range(len(packer))))
+        queue: list[Batch] = []
+        while waiting or queue:
+            batch = queue.pop() if queue else packer.batch(waiting.pop())
+            try:
+                one_pass(model, batch, scorer, collectors, arrays)
+            except (RuntimeError, MemoryError) as error:
+                parts = packer.halves(batch) if _out_of_memory(error) else []
+                if not parts:
+                    raise
+                queue += reversed(parts)
+                cuts += 1
+    return cuts
+
+
+def one_pass(
+    model: Any,
+    batch: Batch,
+    scorer: Scorer,
+    collectors: Sequence[Collector],
+    arrays: Arrays,
+) -> None:
+    """Run one batch through a model whose instruments are attached."""
+    listeners: list[Listener] = [scorer, *collectors]
+    for listener in listeners:
+        listener.start(batch)
+    scorer.add(model(**batch.inputs).logits)
+    for collector in collectors:
+        collector.store(arrays)
+
+
+@contextlib.contextmanager
+def attached(listeners: Sequence[Listener]) -> Iterator[None]:
+    """Attach every listener for the length of a block."""
+    with contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener.attached())
+        yield
+
+
+def allocate(collectors: Sequence[Collector], sizes: dict[str, int]) -> Arrays:
+    """Make room for every dataset of the collectors.
+
+    Args:
+        collectors: Declare their datasets.
+        sizes: Length of each axis by name.
+    """
+    return {
+        dataset.name: torch.zeros([sizes[dim] for dim in dataset.dims], dtype=dataset.dtype)
+        for collector in collectors
+        for dataset in collector.datasets
+    }
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )

@@ -1,0 +1,153 @@
+"""A model with everything decided: sites found, layout gated, collectors built, room made."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from critical_phase.errors import CheckpointError
+from critical_phase.probes.attention_gate import choose_attention
+from critical_phase.probes.attention_row import own_config
+from critical_phase.probes.batches import Layout, Packer
+from critical_phase.probes.collector import Arrays, Calibration, Collector, Coordinate, Scene
+from critical_phase.probes.collectors import COLLECTORS
+from critical_phase.probes.forward import allocate, attached, forward_all
+from critical_phase.probes.layout import LayoutChoice, choose_layout, gate_questions
+from critical_phase.probes.plan import Plan, check_fits
+from critical_phase.probes.scoring import Scorer, Scores
+from critical_phase.probes.settings import CollectSettings
+from critical_phase.probes.sites import check_sites, resolve
+from critical_phase.probes.sparsity import Calibrator
+
+
+@dataclass(frozen=True, eq=False)
+class Instrument:
+    """Reads every row of a plan from one model, whatever adapter it holds now."""
+
+    scene: Scene
+    packer: Packer
+    choice: LayoutChoice
+    collectors: tuple[Collector, ...]
+    arrays: Arrays
+    """One tensor per dataset, filled anew by every `measure`."""
+    coordinates: dict[str, Coordinate]
+
+    def measure(self) -> Scores:
+        """Run all rows once; `arrays` then hold what the collectors read.
+
+        Raises:
+            CheckpointError: The model gave values that are not finite.
+        """
+        scene = self.scene
+        scorer = Scorer(scene.sites.unembed, scene.plan.rows)
+        forward_all(scene.model, self.packer, scorer, self.collectors, self.arrays)
+        scores = scorer.scores
+        if not np.isfinite(scores.logprob_sum).all():
+            row = int(np.argmin(np.isfinite(scores.logprob_sum)))
+            raise CheckpointError(
+                f"the model gives {scores.logprob_sum[row]} as the log-probability of row {row}",
+                fix="training diverged, or the weights are damaged: leave this step out",
+            )
+        return scores
+
+
+@torch.no_grad()
+def prepare(
+    model: Any, plan: Plan, settings: CollectSettings, calibration: Calibration | None = None
+) -> Instrument:
+    """Find sites, prove them, choose layout and attention way, and make room.
+
+    Args:
+        model: The base model, adapters off, in evaluation mode.
+        plan: The rows.
+        settings: What to collect, and how.
+        calibration: What the base fixed for sparsity; worked out when it is not given.
+
+    Raises:
+        ConfigError: The model or the settings cannot be used for this plan.
+        CheckpointError: A gate failed.
+    """
+    settings.check(tuple(COLLECTORS), plan.rows)
+    own_config(model)
+    scene = make_scene(model, plan, settings)
+    naive = make_packer(scene, "naive", settings.batch_tokens)
+    check_sites(model, scene.sites, next(naive.alone([0])).inputs)
+    packed = make_packer(scene, "packed", settings.batch_tokens)
+    # The gate compares what the model computes, so it must not round to the storage type.
+    exact = replace(scene, storage_dtype=torch.float32)
+    choice = choose_layout(exact, packed, naive, asked=settings.layout)
+    packer = packed if choice.layout == "packed" else naive
+    return _build(scene, packer, choice, settings, calibration)
+
+
+def make_scene(model: Any, plan: Plan, settings: CollectSettings) -> Scene:
+    """Find the sites of a model and note its sizes.
+
+    Raises:
+        ConfigError: The architecture is unknown, or a row does not fit the model.
+    """
+    config = model.config.get_text_config()
+    check_fits(plan, getattr(config, "max_position_embeddings", None))
+    return Scene(
+        model=model,
+        sites=resolve(model),
+        plan=plan,
+        storage_dtype=settings.storage(model.dtype),
+        d_model=config.hidden_size,
+        attention_heads=config.num_attention_heads,
+        pattern_rows=settings.pattern_rows,
+    )
+
+
+def make_packer(scene: Scene, layout: Layout, batch_tokens: int) -> Packer:
+    """Make the batches of a scene in one layout."""
+    model: Any = scene.model
+    return Packer(
+        scene.plan,
+        layout,
+        model.config.get_text_config(),
+        dtype=model.dtype,
+        device=model.device,
+        batch_tokens=batch_tokens,
+    )
+
+
+def _build(
+    scene: Scene,
+    packer: Packer,
+    choice: LayoutChoice,
+    settings: CollectSettings,
+    calibration: Calibration | None,
+) -> Instrument:
+    if "attention" in settings.collectors:
+        scene = choose_attention(scene, packer.only(gate_questions(scene.plan)))
+    if "sparsity" in settings.collectors:
+        scene = replace(scene, calibration=calibration or calibrate(scene, packer))
+    collectors = tuple(COLLECTORS[name](scene) for name in settings.collectors)
+    coordinates: dict[str, Coordinate] = {"row": np.arange(scene.plan.rows, dtype=np.int32)}
+    for collector in collectors:
+        coordinates |= collector.coordinates
+    sizes = {name: len(values) for name, values in coordinates.items()}
+    return Instrument(scene, packer, choice, collectors, allocate(collectors, sizes), coordinates)
+
+
+@torch.no_grad()
+def calibrate(scene: Scene, packer: Packer) -> Calibration:
+    """Let the base model fix the thresholds and massive dimensions of sparsity.
+
+    Raises:
+        CheckpointError: The family's MLP was not found.
+    """
+    if not scene.sites.mlp_out:
+        raise CheckpointError(
+            f"the MLP of a {type(scene.model).__name__} was not found",
+            fix="collect without sparsity",
+        )
+    calibrator, scorer = Calibrator(scene), Scorer(scene.sites.unembed, scene.plan.rows)
+    with attached([scorer, calibrator]):
+        for batch in packer:
+            scorer.start(batch)
+            calibrator.start(batch)
+            scene.model(**batch.inputs)
+    return calibrator.result()

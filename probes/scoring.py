@@ -1,0 +1,80 @@
+"""Log-likelihood of each candidate, from the logits that are needed and no others."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from critical_phase.probes.batches import Batch
+from critical_phase.probes.hooks import Hook, Hooks
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Log-probabilities of every row under one model."""
+
+    logprob_sum: Float[np.ndarray, " row"]
+    """Sum over the candidate's tokens, in nats, float32."""
+    first_token_logprob: Float[np.ndarray, " row"]
+    """Log-probability of the candidate's first token, in nats, float32."""
+
+
+class Scorer:
+    """Scores rows from a forward pass that others read too.
+
+    The hidden states are cut down to the slots that predict an answer token before they
+    reach the output map, so softcaps and scales that a family applies to logits still
+    hold and no other logit is computed.
+    """
+
+    def __init__(self, unembed: nn.Module, rows: int) -> None:
+        """Make room for all rows of the plan."""
+        self._unembed = unembed
+        self._batch: Batch | None = None
+        self._sum = np.full(rows, np.nan)
+        self._first = np.full(rows, np.nan)
+
+    def attached(self) -> Hooks:
+        """Hang on the input of the output map."""
+        return Hooks([Hook(self._unembed, "input", self._cut)])
+
+    def start(self, batch: Batch) -> None:
+        """Score the rows of this batch next."""
+        self._batch = batch
+
+    def add(self, logits: Tensor) -> None:
+        """Score the batch from the logits [1, source, vocabulary] of its forward pass."""
+        assert self._batch is not None
+        local, source, token, first = self._batch.targets
+        taken = token_logprobs(logits[0], torch.from_numpy(source), torch.from_numpy(token))
+        values = taken.cpu().double().numpy()
+        rows = self._batch.rows
+        self._sum[rows] = np.bincount(local, weights=values, minlength=len(rows))
+        self._first[rows[local[first == 1]]] = values[first == 1]
+
+    @property
+    def scores(self) -> Scores:
+        """Every row's scores, once every batch was added; NaN where none was."""
+        return Scores(self._sum.astype(np.float32), self._first.astype(np.float32))
+
+    def _cut(self, x: Tensor) -> Tensor:
+        assert self._batch is not None
+        line, slot = self._batch.source
+        return x[line, slot][None]
+
+
+def token_logprobs(logits: Tensor, source: Tensor, token: Tensor) -> Tensor:
+    """Take log-probabilities of tokens in float32.
+
+    Args:
+        logits: One line per place [source, vocabulary].
+        source: Line that predicts each token [t].
+        token: Token ids [t].
+    """
+    source, token = source.to(logits.device), token.to(logits.device)
+    total = torch.cat([part.float().logsumexp(-1) for part in torch.split(logits, _CHUNK)])
+    return logits[source, token].float() - total[source]

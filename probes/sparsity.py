@@ -1,0 +1,143 @@
+"""Sparsity of each block's MLP activations at the last token of the answer."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from critical_phase.probes.batches import Batch
+from critical_phase.probes.collector import Arrays, Calibration, Coordinate, Dataset, Scene
+from critical_phase.probes.hooks import Hook, Hooks
+from critical_phase.probes.sparsity_metrics import METRICS, largest_dimensions, sparsity
+
+HOOK_NAME = "blocks.{block}.mlp.hook_post"
+NAMES = (*METRICS, *(f"{name}_trimmed" for name in METRICS))
+
+
+class Sparsity:
+    """Reads `mlp.hook_post`: what goes into the last linear map of each MLP.
+
+    Every metric is stored twice: over all dimensions, and without the few massive ones
+    that the base model fixed once, because one large dimension can decide a metric.
+    """
+
+    name: ClassVar[str] = "sparsity"
+
+    def __init__(self, scene: Scene) -> None:
+        """Note the sites and, per block, which dimensions stay when massive ones go."""
+        assert scene.calibration is not None
+        self._calibration = scene.calibration
+        self._blocks = scene.sites.layers
+        self._hooks = post_hooks(scene, self._read)
+        self._kept: dict[int, Tensor] = {}
+        self._values: dict[int, Tensor] = {}
+        self._batch: Batch | None = None
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """One array of all metrics, and the two things the base model fixed."""
+        about = "sparsity of abs(x); see the metric names and docs/format.md"
+        return (
+            Dataset("sparsity", ("block", "row", "metric"), torch.float32, about, HOOK_NAME),
+            Dataset("sparsity_eps", ("block",), torch.float32, "threshold of l0 on abs(x)"),
+            Dataset("massive_dimensions", ("block", "massive"), torch.int32, "trimmed dimensions"),
+        )
+
+    @property
+    def coordinates(self) -> dict[str, Coordinate]:
+        """Metrics by name."""
+        return {
+            "block": np.arange(self._blocks, dtype=np.int32),
+            "metric": NAMES,
+            "massive": np.arange(self._calibration.massive.shape[1], dtype=np.int32),
+        }
+
+    def attached(self) -> Hooks:
+        """Hang on the input of every block's last MLP map."""
+        return Hooks(self._hooks)
+
+    def start(self, batch: Batch) -> None:
+        """Read the last answer token of every row of the batch."""
+        self._batch = batch
+        self._values.clear()
+
+    def store(self, arrays: Arrays) -> None:
+        """Copy every block's metrics to its rows."""
+        assert self._batch is not None
+        rows = torch.from_numpy(self._batch.rows)
+        for block in range(self._blocks):
+            arrays["sparsity"][block].index_copy_(0, rows, self._values.pop(block).cpu())
+        arrays["sparsity_eps"].copy_(torch.from_numpy(self._calibration.eps))
+        arrays["massive_dimensions"].copy_(torch.from_numpy(self._calibration.massive))
+
+    def _read(self, block: int, x: Tensor) -> None:
+        assert self._batch is not None
+        values = answer_ends(x, self._batch)
+        eps = float(self._calibration.eps[block])
+        kept = self._keep(block, values)
+        whole = sparsity(values, eps)
+        trimmed = sparsity(values[:, kept], eps)
+        self._values[block] = torch.stack([*whole.values(), *trimmed.values()], dim=1)
+
+    def _keep(self, block: int, values: Tensor) -> Tensor:
+        if block not in self._kept:
+            mask = torch.ones(values.shape[1], dtype=torch.bool)
+            mask[torch.from_numpy(self._calibration.massive[block])] = False
+            self._kept[block] = mask.nonzero()[:, 0].to(values.device)
+        return self._kept[block]
+
+
+class Calibrator:
+    """Finds eps and the massive dimensions of each block on the base model, once per run."""
+
+    def __init__(self, scene: Scene) -> None:
+        """Note the sites."""
+        self._hooks = post_hooks(scene, self._read)
+        self._blocks = scene.sites.layers
+        self._sums: dict[int, Tensor] = {}
+        self._squares: dict[int, Tensor] = {}
+        self._rows = 0
+        self._batch: Batch | None = None
+
+    def attached(self) -> Hooks:
+        """Hang on the input of every block's last MLP map."""
+        return Hooks(self._hooks)
+
+    def start(self, batch: Batch) -> None:
+        """Count the rows of the next forward pass."""
+        self._batch = batch
+        self._rows += len(batch.rows)
+
+    def result(self) -> Calibration:
+        """Sum up: per block mean + one (population) standard deviation, and top dimensions."""
+        eps, massive = [], []
+        for block in range(self._blocks):
+            mean_by_dimension = (self._sums[block] / self._rows).numpy()
+            mean = float(mean_by_dimension.mean())
+            square = float((self._squares[block] / self._rows).mean())
+            eps.append(mean + max(square - mean**2, 0.0) ** 0.5)
+            massive.append(largest_dimensions(mean_by_dimension))
+        return Calibration(np.array(eps, dtype=np.float32), np.stack(massive))
+
+    def _read(self, block: int, x: Tensor) -> None:
+        assert self._batch is not None
+        size = answer_ends(x, self._batch).abs().double().cpu()
+        self._sums[block] = self._sums.get(block, 0.0) + size.sum(0)
+        self._squares[block] = self._squares.get(block, 0.0) + size.square().sum(0)
+
+
+def post_hooks(scene: Scene, read: object) -> list[Hook]:
+    """Make one hook per block that hands `read` the block's number and its hook_post."""
+    assert callable(read)
+    return [
+        Hook(module, "input", lambda x, at=block: read(at, x))  # type: ignore[misc]
+        for block, module in enumerate(scene.sites.mlp_out)
+    ]
+
+
+def answer_ends(x: Tensor, batch: Batch) -> Tensor:
+    """Copy the rows' last answer tokens out of [line, slot, n] or flat [line * slot, n]."""
+    if x.dim() == 2:  # OPT flattens lines and slots
+        x = x.reshape(*batch.inputs["input_ids"].shape, -1)
+    return x[batch.owner, batch.ends[:, 1]]

@@ -1,0 +1,199 @@
+"""Write and read the two kinds of files of a unit: scores and activations (docs/format.md).
+
+One writer per file, a temporary name, then a rename: a final name that exists is whole.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from critical_phase.atomic import disk_error, new_file
+from critical_phase.errors import StoreError
+from critical_phase.probes import bfloat16
+from critical_phase.probes.collector import Coordinate, Dataset
+from critical_phase.probes.reading import opened, read_array
+
+Kind = Literal["scores", "activations"]
+Attributes = Mapping[str, str | int | float]
+CONVENTIONS = {"scores": "probe-scores/1.0", "activations": "probe-activations/1.0"}
+_CHUNK_BYTES = 1 << 20  # the default chunk cache of HDF5 before 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreFile:
+    """Scores of one checkpoint, every row of the plan."""
+
+    logprob_sum: Float[np.ndarray, " row"]
+    """Log-probability of the candidate, summed over its tokens, in nats."""
+    first_token_logprob: Float[np.ndarray, " row"]
+    """Log-probability of the candidate's first token, in nats."""
+    tokens: Int[np.ndarray, " row"]
+    """Tokens of the candidate."""
+    characters: Int[np.ndarray, " row"]
+    """Characters of the candidate's text."""
+    bytes: Int[np.ndarray, " row"]
+    """UTF-8 bytes of the candidate's text."""
+    attrs: dict[str, Any]
+    """Provenance: step, head, hashes, versions."""
+
+
+def write_file(
+    path: Path,
+    kind: Kind,
+    arrays: Sequence[tuple[Dataset, Tensor]],
+    coordinates: Mapping[str, Coordinate],
+    attributes: Attributes,
+) -> None:
+    """Write one finished file at once; nothing is left behind when it fails.
+
+    Args:
+        path: Final name; an older file there is replaced as a whole.
+        kind: Which convention the file follows.
+        arrays: Datasets with their values.
+        coordinates: Values along each axis, by axis name.
+        attributes: Provenance of the file.
+
+    Raises:
+        StoreError: The disk is full or the folder cannot be written.
+    """
+    try:
+        with new_file(path) as temporary:
+            with h5py.File(
+                temporary, "x", libver=("earliest", "v110"), track_order=True, locking="best-effort"
+            ) as file:
+                _fill(file, kind, arrays, coordinates, attributes)
+            _verify(temporary, arrays)
+    except RuntimeError as error:  # HDF5 reports a failed flush on close in this way
+        failure = OSError(28 if "No space left" in str(error) else 5, str(error))
+        raise disk_error(failure, path) from error
+
+
+def read_scores(path: Path) -> ScoreFile:
+    """Read the scores of one checkpoint.
+
+    Raises:
+        StoreError: The file is missing, damaged or of another kind.
+    """
+    with opened(path) as file:
+        _check_kind(file, path, "scores")
+        names = ("logprob_sum", "first_token_logprob", "tokens", "characters", "bytes")
+        values = {name: read_array(file, path, name) for name in names}
+        return ScoreFile(**values, attrs=dict(file.attrs))
+
+
+def read_activations(path: Path, dataset: str, layer: int | None = None) -> np.ndarray:
+    """Read one dataset of an activations file.
+
+    Args:
+        path: The file.
+        dataset: Its path in the file, such as `residual` or `attention_summary/sink_mass`.
+        layer: Read this layer or block alone; -1 is the embedding, in `residual` only.
+
+    Returns:
+        Values as stored, except that two-byte floats come as float32.
+
+    Raises:
+        StoreError: The file is missing or damaged, or holds no such dataset or layer.
+    """
+    with opened(path) as file:
+        _check_kind(file, path, "activations")
+        return read_array(file, path, dataset, layer)
+
+
+def read_attrs(path: Path) -> dict[str, Any]:
+    """Read the provenance of a scores or activations file.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
+    with opened(path) as file:
+        return dict(file.attrs)
+
+
+def _check_kind(file: h5py.File, path: Path, kind: Kind) -> None:
+    found = file.attrs.get("Conventions")
+    if found != CONVENTIONS[kind]:
+        raise StoreError(
+            f"expected a file of the convention {CONVENTIONS[kind]!r}, found {found!r}",
+            where=str(path),
+            fix="give a file from this run's scores/ or activations/ folder",
+        )
+
+
+def _fill(
+    file: h5py.File,
+    kind: Kind,
+    arrays: Sequence[tuple[Dataset, Tensor]],
+    coordinates: Mapping[str, Coordinate],
+    attributes: Attributes,
+) -> None:
+    file.attrs["Conventions"] = CONVENTIONS[kind]
+    for name, value in sorted(attributes.items()):
+        file.attrs[name] = value
+    for name, values in coordinates.items():
+        _write_coordinate(file, name, values)
+    for dataset, tensor in arrays:
+        made = _write(file, dataset, tensor)
+        for axis, dim in enumerate(dataset.dims):
+            made.dims[axis].label = dim
+            made.dims[axis].attach_scale(file[dim])
+        made.attrs["about"] = dataset.about
+        made.attrs["storage_dtype"] = str(tensor.dtype).removeprefix("torch.")
+        if dataset.hook_name:
+            made.attrs["hook_name"] = dataset.hook_name
+    file.attrs["complete"] = 1
+
+
+def _write_coordinate(file: h5py.File, name: str, values: Coordinate) -> None:
+    if isinstance(values, tuple):
+        made = file.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
+    else:
+        made = file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
+    made.make_scale(name)
+
+
+def _write(file: h5py.File, dataset: Dataset, tensor: Tensor) -> h5py.Dataset:
+    chunks = _chunks(dataset.dims, tuple(tensor.shape), tensor.element_size())
+    group = file
+    *parents, name = dataset.name.split("/")
+    for parent in parents:
+        group = group.require_group(parent)
+    if tensor.dtype == torch.bfloat16:
+        made = bfloat16.create(group, name, tuple(tensor.shape), chunks)
+        bfloat16.write(made, tensor)
+        return made
+    return group.create_dataset(name, data=tensor.numpy(), chunks=chunks, fletcher32=True)
+
+
+def _chunks(dims: tuple[str, ...], shape: tuple[int, ...], item: int) -> tuple[int, ...]:
+    """One layer and as many rows as fit one MiB, whole in every other axis."""
+    sizes = list(shape)
+    if dims[0] in ("layer", "block") and len(dims) > 1:
+        sizes[0] = 1
+    axis = 1 if len(dims) > 1 else 0
+    others = item * int(np.prod(sizes[:axis] + sizes[axis + 1 :], dtype=np.int64))
+    sizes[axis] = max(1, min(sizes[axis], _CHUNK_BYTES // max(others, 1)))
+    return tuple(sizes)
+
+
+def _verify(path: Path, arrays: Sequence[tuple[Dataset, Tensor]]) -> None:
+    """Open the closed file again: everything is there, in the right size."""
+    with opened(path) as file:
+        whole = all(
+            d.name in file and file[d.name].shape == tuple(tensor.shape) for d, tensor in arrays
+        )
+        if not whole or file.attrs.get("complete") != 1:
+            raise StoreError("a file just written does not read back", where=str(path.parent))
+
+
+def to_json(value: object) -> str:
+    """Write settings in the one form that keys are compared in."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

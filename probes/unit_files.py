@@ -1,0 +1,134 @@
+"""What goes into the two files of a unit, and the key that says how they were made."""
+
+import functools
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from critical_phase import __version__
+from critical_phase.probes.collector import Coordinate, Dataset
+from critical_phase.probes.instrument import Instrument
+from critical_phase.probes.plan import Plan
+from critical_phase.probes.scoring import Scores
+from critical_phase.probes.settings import CollectSettings
+from critical_phase.probes.store import Kind
+from critical_phase.probes.units import Unit
+
+_ROW = ("row",)
+
+
+def unit_key(
+    kind: Kind,
+    unit: Unit,
+    plan: Plan,
+    settings: CollectSettings,
+    base_sha256: str,
+    dtype: str,
+) -> dict[str, Any]:
+    """List everything that decides the content of a unit's file."""
+    key: dict[str, Any] = {
+        "kind": kind,
+        "plan_sha256": plan.sha256,
+        "adapter_sha256": unit.adapter_sha256,
+        "base_sha256": base_sha256,
+        "compute_dtype": dtype,
+        "layout": settings.layout,
+    }
+    if kind == "activations":
+        key |= {
+            "collectors": list(settings.collectors),
+            "store_dtype": settings.store_dtype,
+            "pattern_rows": list(settings.pattern_rows),
+        }
+    return key
+
+
+def file_attributes(
+    unit: Unit, run: Path, merged: bool, instrument: Instrument
+) -> dict[str, str | int | float]:
+    """Say where a file comes from; no host, user or absolute path."""
+    scene, checkpoint = instrument.scene, unit.checkpoint
+    model: Any = scene.model
+    uri = "" if checkpoint is None else _relative(checkpoint.path, run)
+    return {
+        "head": unit.head,
+        "step": unit.step,
+        "checkpoint_uri": uri,
+        "adapter_sha256": unit.adapter_sha256,
+        "plan_sha256": scene.plan.sha256,
+        "prompt_format": scene.plan.prompt_format,
+        "compute_dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device.type),
+        "merged": int(merged and checkpoint is not None),
+        "norm_state": "pre",
+        "row_layout": instrument.choice.layout,
+        "row_layout_reason": instrument.choice.reason,
+        "attention_way": scene.attention_way,
+        "sites_source": scene.sites.source,
+        **_versions(),
+    }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Look versions up once: it takes longer than writing a small file."""
+    found = {f"{name}_version": version(name) for name in ("transformers", "peft", "h5py")}
+    return {"toolkit_version": __version__, "torch_version": str(torch.__version__), **found}
+
+
+def score_datasets(plan: Plan, scores: Scores) -> list[tuple[Dataset, Tensor]]:
+    """Return the datasets of a scores file."""
+    made = [
+        _row("logprob_sum", scores.logprob_sum, "log-probability of the candidate, nats"),
+        _row(
+            "first_token_logprob",
+            scores.first_token_logprob,
+            "log-probability of the candidate's first token, nats",
+        ),
+        _row("tokens", plan.tokens.astype(np.int32), "tokens of the candidate"),
+        _row("characters", plan.characters.astype(np.int32), "characters of the candidate's text"),
+        _row("bytes", plan.bytes.astype(np.int32), "UTF-8 bytes of the candidate's text"),
+    ]
+    return made + _identity(plan)
+
+
+def score_coordinates(plan: Plan) -> dict[str, Coordinate]:
+    """Return the axes of a scores file."""
+    return {"row": np.arange(plan.rows, dtype=np.int32)}
+
+
+def activation_datasets(plan: Plan, instrument: Instrument) -> list[tuple[Dataset, Tensor]]:
+    """Return the datasets of an activations file, as the instruments left them."""
+    made = [
+        (dataset, instrument.arrays[dataset.name])
+        for collector in instrument.collectors
+        for dataset in collector.datasets
+    ]
+    if "residual" in instrument.arrays:
+        norm = torch.stack([layer.float().norm(dim=-1) for layer in instrument.arrays["residual"]])
+        about = "Euclidean norm of the residual stream, in units of the model"
+        dims = ("layer", "row", "position")
+        made.append((Dataset("summary/resid_norm", dims, torch.float32, about), norm))
+    return made + _identity(plan)
+
+
+def _identity(plan: Plan) -> list[tuple[Dataset, Tensor]]:
+    return [
+        _row("rows/question", plan.question.astype(np.int32), "question number, from 0"),
+        _row("rows/candidate", plan.candidate.astype(np.int32), "candidate number, from 0"),
+        _row("rows/correct", plan.correct.astype(np.uint8), "1 for the right candidate"),
+    ]
+
+
+def _row(name: str, values: np.ndarray, about: str) -> tuple[Dataset, Tensor]:
+    tensor = torch.from_numpy(values)
+    return Dataset(name, _ROW, tensor.dtype, about), tensor
+
+
+def _relative(path: Path, run: Path) -> str:
+    inside = path.resolve().is_relative_to(run.resolve())
+    return path.resolve().relative_to(run.resolve()).as_posix() if inside else path.name

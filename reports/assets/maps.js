@@ -1,0 +1,225 @@
+// Heat maps: a small image per map, stretched onto a canvas, with marks on top.
+const LINE_HEIGHT = 13;
+
+function mapNumbers(spec) {
+  if (spec.values) return;
+  const bytes = bytesOf(spec.bytes), [low, high] = spec.limits, wide = spec.steps.length;
+  spec.values = spec.rows.map((_, row) => spec.steps.map((__, column) => {
+    const byte = bytes[row * wide + column];
+    return byte === 255 ? null : low + (high - low) * byte / 254;
+  }));
+}
+
+function colourOf(spec, value) {
+  const table = DATA.palettes[spec.palette], [low, high] = spec.limits;
+  const share = Math.min(1, Math.max(0, (value - low) / (high - low)));
+  const at = Math.round(share * 255) * 3;
+  return [table[at], table[at + 1], table[at + 2]];
+}
+
+function upward(spec) { return spec.row_name === "layer"; }
+
+function imageOf(spec) {
+  const image = document.createElement("canvas");
+  const rows = spec.rows.length, wide = spec.steps.length;
+  image.width = wide;
+  image.height = rows;
+  const context = image.getContext("2d"), pixels = context.createImageData(wide, rows);
+  spec.values.forEach((row, i) => row.forEach((value, j) => {
+    if (value === null) return;
+    const line = upward(spec) ? rows - 1 - i : i;
+    pixels.data.set([...colourOf(spec, value), 255], (line * wide + j) * 4);
+  }));
+  context.putImageData(pixels, 0, 0);
+  return image;
+}
+
+function rowHeight(count) { return count <= 6 ? 24 : count <= 10 ? 18 : count <= 20 ? 14 : count <= 40 ? 9 : count <= 80 ? 5 : 3; }
+
+function geometry(canvas, spec, context) {
+  context.font = "11px " + ink.font;
+  const longest = Math.max(...spec.rows.map((label) => context.measureText(label).width), 14);
+  const left = Math.min(Math.ceil(longest) + 8, canvas.clientWidth * 0.4);
+  const width = canvas.clientWidth - left - 2;
+  const height = spec.row_name === "step" ? Math.min(width, 320) : spec.rows.length * rowHeight(spec.rows.length);
+  return { left, top: 2, width, height, cell: width / spec.steps.length, line: height / spec.rows.length };
+}
+
+function frame(context, x, y, width, height) {
+  context.lineWidth = 3;
+  context.strokeStyle = "#000";
+  context.strokeRect(x, y, width, height);
+  context.lineWidth = 1.25;
+  context.strokeStyle = "#fff";
+  context.strokeRect(x, y, width, height);
+}
+
+function rowTop(spec, shape, row) {
+  return shape.top + shape.line * (upward(spec) ? spec.rows.length - 1 - row : row);
+}
+
+function drawLabels(context, spec, shape) {
+  context.fillStyle = ink.quiet;
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  const rough = Math.max(1, LINE_HEIGHT / shape.line);
+  const every = spec.row_name === "step" ? 2 ** Math.ceil(Math.log2(2 * rough)) : Math.ceil(rough);
+  spec.rows.forEach((label, row) => {
+    const chosen = spec.row_name === "layer" && state.layer !== null && spec.layers[row] === state.layer;
+    if (row % every && !chosen) return;
+    context.fillStyle = chosen ? ink.ink : ink.quiet;
+    context.font = (chosen ? "600 " : "") + "11px " + ink.font;
+    context.fillText(label, shape.left - 6, Math.max(7, rowTop(spec, shape, row) + shape.line / 2), shape.left - 8);
+  });
+  context.font = "11px " + ink.font;
+  context.fillStyle = ink.quiet;
+  context.textAlign = "center";
+  context.textBaseline = "top";
+  const stride = 2 ** Math.ceil(Math.log2(Math.max(1, spec.steps.length / Math.max(2, Math.floor(shape.width / 52)))));
+  for (let i = 0; i < spec.steps.length; i += stride) {
+    const text = String(Math.round(axisValue(spec.steps[i])));
+    const half = context.measureText(text).width / 2;
+    const x = Math.min(shape.left + shape.width - half, Math.max(shape.left + half - 2, shape.left + shape.cell * (i + 0.5)));
+    context.fillText(text, x, shape.top + shape.height + 6);
+  }
+}
+
+function drawMap(canvas, spec, image) {
+  const context = canvas.getContext("2d"), ratio = devicePixelRatio;
+  const shape = geometry(canvas, spec, context);
+  const tall = shape.top + shape.height + 22;
+  canvas.style.height = tall + "px";
+  canvas.width = Math.round(canvas.clientWidth * ratio);
+  canvas.height = Math.round(tall * ratio);
+  context.scale(ratio, ratio);
+  context.imageSmoothingEnabled = false;
+  context.fillStyle = ink.line;
+  context.fillRect(shape.left, shape.top, shape.width, shape.height);
+  context.drawImage(image, shape.left, shape.top, shape.width, shape.height);
+  drawLabels(context, spec, shape);
+  const column = nearestIndex(spec.steps, state.step);
+  frame(context, shape.left + shape.cell * column, shape.top, Math.max(shape.cell, 2), shape.height);
+  if (spec.row_name === "step") {
+    frame(context, shape.left, rowTop(spec, shape, nearestIndex(spec.rows.map(Number), state.step)), shape.width, Math.max(shape.line, 2));
+  } else if (spec.row_name === "layer" && state.layer !== null && spec.layers.includes(state.layer)) {
+    frame(context, shape.left, rowTop(spec, shape, spec.layers.indexOf(state.layer)), shape.width, shape.line);
+  }
+  return shape;
+}
+
+function rowWord(spec, row) {
+  if (spec.row_name === "layer") return spec.layers[row] === null ? spec.rows[row] : layerName(spec.layers[row]);
+  if (spec.row_name === "attention_head") return "attention head " + spec.rows[row];
+  return spec.row_name === "step" ? "step " + spec.rows[row] : spec.rows[row];
+}
+
+function cellText(spec, row, column) {
+  const bounds = spec.low && spec.high ? " " + span(spec.low[row][column], spec.high[row][column]) : "";
+  const value = spec.values[row][column];
+  return (value === null ? "no value" : number(value)) + bounds;
+}
+
+// What a map says at the current step: the chosen layer, or the row that stands out.
+function readout(spec) {
+  const column = nearestIndex(spec.steps, state.step);
+  let row = -1;
+  if (spec.row_name === "step") row = 0;
+  else if (spec.row_name === "layer" && state.layer !== null) row = spec.layers.indexOf(state.layer);
+  if (row >= 0) return (spec.row_name === "step" ? "with " : "") + rowWord(spec, row) + ": " + cellText(spec, row, column);
+  spec.values.forEach((cells, i) => {
+    if (cells[column] === null) return;
+    const size = spec.palette === "vlag" ? Math.abs(cells[column]) : cells[column];
+    const best = row < 0 ? -Infinity : spec.palette === "vlag" ? Math.abs(spec.values[row][column]) : spec.values[row][column];
+    if (size > best) row = i;
+  });
+  return row < 0 ? "no value" : "most: " + rowWord(spec, row) + ", " + cellText(spec, row, column);
+}
+
+function showTip(event, text) {
+  const tip = document.getElementById("tip");
+  tip.textContent = text;
+  tip.hidden = false;
+  const wide = tip.offsetWidth, x = Math.min(event.clientX + 14, innerWidth - wide - 8);
+  tip.style.transform = "translate(" + Math.max(8, x) + "px," + Math.max(8, event.clientY - tip.offsetHeight - 12) + "px)";
+}
+
+function hideTip() { document.getElementById("tip").hidden = true; }
+
+function makeMap(canvas) {
+  const spec = DATA.maps[canvas.dataset.map];
+  mapNumbers(spec);
+  const image = imageOf(spec);
+  const title = document.querySelector('[data-panel="' + canvas.dataset.map + '"]');
+  title.textContent = spec.panel;
+  const output = document.querySelector('[data-readout="' + canvas.dataset.map + '"]');
+  let shape = null;
+  const cellAt = (event) => {
+    if (!shape) return null;
+    const edges = canvas.getBoundingClientRect();
+    const column = Math.floor((event.clientX - edges.left - shape.left) / shape.cell);
+    const line = Math.floor((event.clientY - edges.top - shape.top) / shape.line);
+    if (column < 0 || line < 0 || column >= spec.steps.length || line >= spec.rows.length) return null;
+    return { column, row: upward(spec) ? spec.rows.length - 1 - line : line };
+  };
+  canvas.addEventListener("pointermove", (event) => {
+    const cell = cellAt(event);
+    if (!cell) { hideTip(); return; }
+    change({ step: spec.steps[cell.column] });
+    showTip(event, rowWord(spec, cell.row) + ", " + stepText(spec.steps[cell.column]) + ": " + cellText(spec, cell.row, cell.column));
+  });
+  canvas.addEventListener("pointerleave", hideTip);
+  canvas.addEventListener("click", (event) => {
+    const cell = cellAt(event);
+    if (cell && spec.row_name === "layer" && spec.layers[cell.row] !== null) change({ layer: spec.layers[cell.row] });
+  });
+  const grid = spec.row_name === "attention_head" ? makeGrid(canvas, spec) : null;
+  panels.push(() => {
+    if (!canvas.clientWidth) return;
+    shape = drawMap(canvas, spec, image);
+    const text = readout(spec);
+    output.textContent = text;
+    canvas.setAttribute("aria-label", "Heat map: " + spec.title + ". At " + stepText(state.step) + ", " + text);
+    if (grid) grid();
+  });
+}
+
+// All attention heads of the model at the current step: one row per layer.
+function makeGrid(canvas, spec) {
+  const places = spec.rows.map((label) => label.match(/\d+/g)).map((found) => found && found.length > 1 ? found.map(Number) : null);
+  if (places.some((found) => !found)) return null;
+  const rows = Math.max(...places.map((found) => found[0])) + 1, columns = Math.max(...places.map((found) => found[1])) + 1;
+  const box = make("div", { class: "grid-box" }), grid = make("canvas", { class: "head-grid", role: "img" });
+  const caption = make("p", { class: "grid-caption" });
+  box.append(grid, caption);
+  canvas.after(box);
+  return () => {
+    const ratio = devicePixelRatio, cell = Math.min(26, Math.floor((canvas.clientWidth - 60) / columns)), left = 22;
+    const context = grid.getContext("2d"), column = nearestIndex(spec.steps, state.step);
+    grid.style.width = left + cell * columns + 2 + "px";
+    grid.style.height = cell * rows + 18 + "px";
+    grid.width = (left + cell * columns + 2) * ratio;
+    grid.height = (cell * rows + 18) * ratio;
+    context.scale(ratio, ratio);
+    context.font = "11px " + ink.font;
+    context.textBaseline = "middle";
+    places.forEach(([layer, head], row) => {
+      const value = spec.values[row][column], y = cell * (rows - 1 - layer);
+      context.fillStyle = value === null ? ink.line : "rgb(" + colourOf(spec, value).join() + ")";
+      context.fillRect(left + cell * head + 1, y + 1, cell - 2, cell - 2);
+    });
+    context.fillStyle = ink.quiet;
+    context.textAlign = "right";
+    for (let layer = 0; layer < rows; layer++) context.fillText(layer, left - 6, cell * (rows - 1 - layer) + cell / 2);
+    context.textAlign = "center";
+    for (let head = 0; head < columns; head++) if (cell >= 14 || head % 4 === 0) context.fillText(head, left + cell * head + cell / 2, cell * rows + 9);
+    caption.textContent = "All attention heads at " + stepText(state.step) + ". Rows: layers, the last on top. Columns: attention heads.";
+    grid.setAttribute("aria-label", spec.title + ": " + caption.textContent + " " + readout(spec));
+  };
+}
+
+function makeScale(box) {
+  const spec = DATA.maps[box.dataset.scale];
+  const stops = [];
+  for (let i = 0; i <= 10; i++) stops.push("rgb(" + colourOf(spec, spec.limits[0] + (spec.limits[1] - spec.limits[0]) * i / 10).join() + ")");
+  box.querySelector(".ramp").style.background = "linear-gradient(90deg," + stops.join() + ")";
+}

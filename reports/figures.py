@@ -1,0 +1,189 @@
+"""Print figures: the numbers of the page as quiet SVG, one file each."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from critical_phase.reports.elements import Curve, Map, Numbers
+from critical_phase.reports.sections import ROW_NAMES, Chart, MapFigure, panel_title
+from critical_phase.reports.style import PRINT, layer_colour, line_style, palette_name
+
+RASTER_ABOVE = 2000
+"""Cells above which a map is drawn as an image inside the SVG."""
+INK, QUIET = "#222222", "#6b6b6b"
+
+Jump = tuple[float, float, float]
+
+
+def chart_svg(chart: Chart, jump: Jump | None) -> str:
+    """Draw curves with their bands, level lines and the jump.
+
+    Args:
+        chart: Curves that share axes.
+        jump: Step of the jump and its interval, or None.
+    """
+    with matplotlib.rc_context(PRINT):
+        figure = Figure(figsize=(6.4, 3.5), layout="constrained")
+        axes = figure.add_subplot()
+        _mark_jump(axes, jump)
+        layers = sorted({c.layer for c in chart.curves if c.layer is not None})
+        for rank, curve in enumerate(chart.curves):
+            _draw_curve(axes, curve, rank, layers)
+        references = dict(pair for curve in chart.curves for pair in curve.references)
+        for label, value in references.items():
+            axes.axhline(value, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+            axes.annotate(
+                label, (1, value), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=8, color=QUIET,
+            )  # fmt: skip
+        axes.set(title=chart.title, xlabel="step", ylabel=_short_unit(chart.unit))
+        axes.grid(axis="y", zorder=0)
+        _examples_axis(axes, chart.curves)
+        if len(chart.curves) > 1:
+            figure.legend(
+                handles=axes.get_legend_handles_labels()[0], loc="outside lower left", ncols=5
+            )
+        return _svg(figure, chart.id)
+
+
+def maps_svg(figure: MapFigure) -> str:
+    """Draw maps of one quantity as small multiples on one colour scale."""
+    columns = min(3, len(figure.maps))
+    rows = math.ceil(len(figure.maps) / columns)
+    tall = max(_panel_height(item) for item in figure.maps)
+    with matplotlib.rc_context(PRINT):
+        canvas = Figure(figsize=(max(4.2, 2.9 * columns + 0.6), tall * rows), layout="constrained")
+        panels = canvas.subplots(rows, columns, squeeze=False).ravel()
+        mesh = None
+        for axes, item in zip(panels, figure.maps, strict=False):
+            mesh = _draw_map(axes, item, figure)
+        for axes in panels[len(figure.maps) :]:
+            axes.set_visible(False)
+        if mesh is not None:
+            bar = canvas.colorbar(mesh, ax=list(panels), fraction=0.05, shrink=0.9, pad=0.02)
+            bar.outline.set_visible(False)
+            bar.set_label(_short_unit(figure.unit), fontsize=8)
+            bar.ax.tick_params(length=2)
+        if len(figure.maps) > 1:
+            canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=11)
+        return _svg(canvas, figure.id)
+
+
+def prefix_ids(svg: str, prefix: str) -> str:
+    """Give every id of an SVG a prefix, so that two on one page cannot meet."""
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    return re.sub(r'href="#', f'href="#{prefix}-', svg)
+
+
+def as_inline(svg: str) -> str:
+    """Cut the XML head, which has no place inside HTML."""
+    return svg[svg.index("<svg") :]
+
+
+def _svg(figure: Figure, prefix: str) -> str:
+    FigureCanvasSVG(figure)
+    stream = io.StringIO()
+    with warnings.catch_warnings():
+        # Constrained layout gives up on very small panels; the figure is still drawn.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    return prefix_ids(text, prefix)
+
+
+def _draw_curve(axes: Axes, curve: Curve, rank: int, layers: Sequence[int]) -> None:
+    colour, _, dashes = line_style(curve.label, rank)
+    if curve.layer is not None:
+        colour, dashes = layer_colour(layers.index(curve.layer), len(layers), dark=False), ()
+    steps = np.array(curve.steps)
+    sns.lineplot(
+        x=steps, y=_floats(curve.value), ax=axes, color=colour, label=curve.label,
+        estimator=None, errorbar=None, legend=False, zorder=3,
+        linestyle=(0, dashes) if dashes else "-",
+    )  # fmt: skip
+    if curve.low is not None and curve.high is not None:
+        axes.fill_between(
+            steps, _floats(curve.low), _floats(curve.high), color=colour, alpha=0.15, linewidth=0,
+        )  # fmt: skip
+
+
+def _draw_map(axes: Axes, item: Map, figure: MapFigure) -> matplotlib.cm.ScalarMappable:
+    values = np.array([_floats(row) for row in item.values]).reshape(len(item.row_labels), -1)
+    low, high = figure.limits
+    sns.heatmap(
+        values, ax=axes, vmin=low, vmax=high, cmap=palette_name(figure.diverging), cbar=False,
+        xticklabels=False, yticklabels=False, rasterized=values.size > RASTER_ABOVE,
+        mask=np.isnan(values),
+    )  # fmt: skip
+    ticks = _thin(len(item.steps), 5)
+    axes.set_xticks([i + 0.5 for i in ticks], [str(item.steps[i]) for i in ticks], rotation=0)
+    marks = _thin(len(item.row_labels), 16 if item.row_name != "step" else 5)
+    axes.set_yticks([i + 0.5 for i in marks], [item.row_labels[i] for i in marks], rotation=0)
+    axes.set(title=panel_title(item, figure), xlabel="step")
+    axes.set_ylabel(ROW_NAMES.get(item.row_name, item.row_name))
+    axes.tick_params(length=2, color="#999999")
+    if item.row_name == "layer":
+        axes.invert_yaxis()
+    mesh: matplotlib.cm.ScalarMappable = axes.collections[0]
+    return mesh
+
+
+def _panel_height(item: Map) -> float:
+    if item.row_name == "step":
+        return 2.9
+    return min(7.0, 1.3 + 0.2 * max(4, len(item.row_labels)))
+
+
+def _mark_jump(axes: Axes, jump: Jump | None) -> None:
+    if jump is None:
+        return
+    step, low, high = jump
+    axes.axvspan(low, high, color="#999999", alpha=0.16, linewidth=0)
+    axes.axvline(step, color="#777777", linewidth=0.9)
+    axes.annotate(
+        "jump", (step, 1), xycoords=("data", "axes fraction"), xytext=(3, -9),
+        textcoords="offset points", fontsize=8, color=QUIET,
+    )  # fmt: skip
+
+
+def _examples_axis(axes: Axes, curves: Sequence[Curve]) -> None:
+    pairs = {s: e for curve in curves for s, e in zip(curve.steps, curve.examples, strict=True)}
+    ratio = next((e / s for s, e in sorted(pairs.items()) if s), None)
+    if ratio:
+        factor = ratio
+
+        def examples(steps: Any) -> Any:
+            return steps * factor
+
+        def back(shown: Any) -> Any:
+            return shown / factor
+
+        top = axes.secondary_xaxis("top", functions=(examples, back))
+        top.set_xlabel("examples", fontsize=8, color=QUIET)
+        top.spines["top"].set_visible(False)
+
+
+def _short_unit(unit: str) -> str:
+    return unit if len(unit) <= 42 else unit.split(",")[0].split("(")[0].strip()[:42]
+
+
+def _thin(size: int, most: int) -> list[int]:
+    stride = max(1, math.ceil(size / most))
+    return list(range(0, size, stride))
+
+
+def _floats(values: Numbers) -> np.ndarray:
+    return np.array([np.nan if v is None else v for v in values], dtype=float)

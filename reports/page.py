@@ -1,0 +1,203 @@
+"""Write the page of one run: HTML, print figures and the numbers behind them."""
+
+import importlib.resources
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from critical_phase.atomic import write_text
+from critical_phase.reports import answer as answers
+from critical_phase.reports import figures, payload, policy, tables
+from critical_phase.reports.elements import TokenView
+from critical_phase.reports.load import Results, load_results
+from critical_phase.reports.provenance import provenance
+from critical_phase.reports.sections import ROW_NAMES, Section, sections
+from critical_phase.reports.style import number, slug
+from critical_phase.reports.text import scrub, visible
+
+SCRIPTS = ("state.js", "charts.js", "maps.js", "report.js")
+"""Our own scripts, joined in this order."""
+
+
+def write_report(run: Path, output: Path | None = None) -> Path:
+    """Write the report of a run and say where it is.
+
+    Args:
+        run: Run folder with `run.json` and `analysis/`.
+        output: HTML file to write; figures and data go beside it. By default
+            `report/report.html` of the run.
+
+    Raises:
+        StoreError: There is no analysis, or a file that cannot be understood.
+    """
+    results = load_results(run)
+    target = output or run / "report" / "report.html"
+    if target.suffix.lower() not in {".html", ".htm"}:
+        target = target / "report.html"
+    arranged = sections(results.measures)
+    drawn = _draw(arranged, answers.jump_mark(results.findings))
+    texts = {f"figures/{name}.svg": text for name, text in drawn.items()}
+    texts |= {f"data/{name}.csv": text for name, text in _data(arranged, results).items()}
+    for name, text in sorted(texts.items()):
+        write_text(target.parent / name, text)
+    if output is None:
+        _drop_stale(target.parent, set(texts))
+    write_text(target, render(results, arranged, drawn))
+    return target
+
+
+def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str]) -> str:
+    """Make the HTML of a page; equal results give equal text."""
+    mark = answers.jump_mark(results.findings)
+    steps, examples = payload.saved_steps(results.measures)
+    jump = {"step": mark[0], "low": mark[1], "high": mark[2]} if mark else None
+    theme, library = _script("theme.js"), _library("uPlot.iife.js")
+    own = policy.script_text("\n".join(asset(name) for name in SCRIPTS))
+    first = next((chart.id for section in arranged for chart in section.charts), "")
+    return template("report.html.jinja").render(
+        run=results.run,
+        title=str(results.run.get("name") or "run"),
+        answer=answers.answer(results.findings),
+        sections=arranged,
+        changes=answers.changes_view(results.findings),
+        verdicts=answers.verdicts_view(results.findings),
+        jump_share=answers.jump_share(results.findings),
+        provenance=provenance(results.run),
+        caveats=_caveats(results, arranged),
+        steps=steps,
+        examples=examples,
+        layers=_layers(arranged),
+        heads=_heads(arranged),
+        coarse=payload.is_coarse(arranged),
+        first_svg=trusted(figures.as_inline(drawn[first])) if first else "",
+        policy=policy.policy((theme, library, own)),
+        theme_script=trusted(theme),
+        library_script=trusted(library),
+        own_script=trusted(own),
+        styles=trusted(_library("uPlot.min.css") + asset("report.css")),
+        payload=payload.encode(payload.build(arranged, steps, examples, jump)),
+    )  # fmt: skip
+
+
+@cache
+def asset(name: str) -> str:
+    """Read one of our own scripts or style sheets."""
+    return (importlib.resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")
+
+
+def template(name: str) -> jinja2.Template:
+    """Load a template; what goes into it is escaped unless it is `trusted`."""
+    return _environment().get_template(name)
+
+
+def trusted(text: str) -> Markup:
+    """Mark text that this package wrote itself, so that it is not escaped."""
+    return Markup(text)
+
+
+def _script(name: str) -> str:
+    return policy.script_text(asset(name))
+
+
+@cache
+def _library(name: str) -> str:
+    """Read a file of uPlot from the installed `uplot-python`."""
+    files = importlib.resources.files("uplot") / "static"
+    return policy.script_text((files / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("critical_phase.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "slug": slug, "visible": visible, "scrub": scrub}
+    environment.globals |= {
+        "row_names": ROW_NAMES,
+        "table_view": tables.table_view,
+        "map_key": payload.map_key,
+        "at_last": _at_last,
+    }
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
+    return environment
+
+
+def _draw(arranged: tuple[Section, ...], jump: figures.Jump | None) -> dict[str, str]:
+    drawn: dict[str, str] = {}
+    for section in arranged:
+        drawn |= {chart.id: figures.chart_svg(chart, jump) for chart in section.charts}
+        drawn |= {figure.id: figures.maps_svg(figure) for figure in section.maps}
+    return drawn
+
+
+def _data(arranged: tuple[Section, ...], results: Results) -> dict[str, str]:
+    data: dict[str, str] = {}
+    for section in arranged:
+        data |= {c.id: tables.csv_text(tables.chart_rows(c)) for c in section.charts}
+        data |= {f.id: tables.csv_text(tables.map_rows(f)) for f in section.maps}
+        if section.found:
+            for table in section.found.tables:
+                data[slug(f"table {table.id}")] = tables.csv_text(tables.table_rows(table))
+            if section.found.tokens:
+                data["tokens"] = tables.csv_text(tables.token_rows(section.found.tokens))
+    for name in ("changes", "verdicts"):
+        data[f"table-findings-{name}"] = tables.csv_text(_records(results.findings.get(name) or []))
+    return data
+
+
+def _records(items: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    keys = sorted({key for item in items for key in item})
+    flat = [
+        tuple(str(item.get(k)) if isinstance(item.get(k), list) else item.get(k) for k in keys)
+        for item in items
+    ]
+    return [tuple(keys), *flat]
+
+
+def _drop_stale(folder: Path, names: set[str]) -> None:
+    """Remove figures and data of an earlier report that this one does not have."""
+    for path in sorted([*folder.glob("figures/*.svg"), *folder.glob("data/*.csv")]):
+        if path.relative_to(folder).as_posix() not in names:
+            path.unlink()
+
+
+def _caveats(results: Results, arranged: tuple[Section, ...]) -> tuple[str, ...]:
+    said = [scrub(str(item)) for item in results.findings.get("warnings") or ()]
+    for section in arranged:
+        if section.found is None:
+            said.append(f"{section.title}: not measured in this run.")
+        else:
+            said += [f"{section.title}: {scrub(item)}" for item in section.found.warnings]
+    return tuple(dict.fromkeys(said))
+
+
+def _layers(arranged: tuple[Section, ...]) -> tuple[int, ...]:
+    found = {c.layer for s in arranged for chart in s.charts for c in chart.curves}
+    for section in arranged:
+        for figure in section.maps:
+            for item in figure.maps:
+                found.add(item.layer)
+                if item.row_name == "layer":
+                    found |= {payload.row_layer("layer", label) for label in item.row_labels}
+    return tuple(sorted(layer for layer in found if layer is not None))
+
+
+def _heads(arranged: tuple[Section, ...]) -> tuple[str, ...]:
+    found = {item.head for s in arranged for figure in s.maps for item in figure.maps}
+    found |= {chart.head for s in arranged for chart in s.charts}
+    order = ("negative", "positive")
+    names = [str(head) for head in found if head]
+    return tuple(sorted(names, key=lambda h: (order.index(h) if h in order else 9, h)))
+
+
+def _at_last(view: TokenView, candidate: dict[str, Any], head: str) -> float | int | None:
+    values = candidate.get(head) or []
+    return values[len(view.steps) - 1] if len(values) == len(view.steps) else None

@@ -1,0 +1,77 @@
+"""Where a run came from: an allow-list of facts, without hosts, users or absolute paths."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from critical_phase.reports.text import scrub
+
+Json = dict[str, Any]
+
+ALLOWED = (
+    ("name", "run"),
+    ("kind", "kind"),
+    ("created_utc", "created"),
+    ("model", "model"),
+    ("model_revision", "model revision"),
+    ("model_sha256", "model hash"),
+    ("questions", "questions"),
+    ("questions_sha256", "question-set hash"),
+    ("plan_sha256", "plan hash"),
+    ("seed", "seed"),
+    ("heads", "heads"),
+    ("dtype", "number type"),
+    ("device", "device"),
+    ("git_commit", "commit"),
+)
+"""Key of `run.json` -> how it is called on the page. Nothing else is shown."""
+
+RECIPE = (
+    "batch_size", "steps", "lr", "learning_rate", "schedule", "save", "optimizer", "rank", "r",
+    "alpha", "lora_alpha", "dropout", "targets", "target_modules", "negatives", "prompt_format",
+    "prompt", "dtype", "weight_decay", "warmup", "max_length", "weight", "seed",
+)  # fmt: skip
+"""Keys of `recipe` that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What one needs to make the run again."""
+
+    facts: tuple[tuple[str, str], ...]
+    recipe: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    commands: tuple[str, ...]
+
+
+def provenance(run: Json) -> Provenance:
+    """Pick the facts of `run.json` that may be shown."""
+    recipe, versions = _object(run, "recipe"), _object(run, "versions")
+    return Provenance(
+        facts=tuple((label, _show(run[key])) for key, label in ALLOWED if run.get(key) is not None),
+        recipe=tuple((k.replace("_", " "), _show(recipe[k])) for k in RECIPE if k in recipe),
+        versions=tuple((str(k), _show(v)) for k, v in sorted(versions.items())),
+        commands=tuple(_command(item) for item in run.get("commands") or ()),
+    )
+
+
+def _object(run: Json, key: str) -> Json:
+    value = run.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _command(item: Any) -> str:
+    if isinstance(item, dict):
+        item = item.get("command") or item.get("argv") or ""
+    if isinstance(item, Sequence) and not isinstance(item, str):
+        item = shlex.join(str(word) for word in item)
+    return scrub(str(item))
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_show(part)}" for key, part in sorted(value.items()))
+    if isinstance(value, list):
+        return ", ".join(_show(part) for part in value)
+    return scrub(str(value))

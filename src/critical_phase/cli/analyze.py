@@ -1,0 +1,90 @@
+"""`probe analyze`: turn stored arrays into curves, change points and findings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from critical_phase.analysis import AnalysisSettings, MeasureResult, analyze, to_json
+from critical_phase.atomic import write_json, write_text
+from critical_phase.cli.console import bar, result, result_json
+from critical_phase.cli.loading import StoredRun
+from critical_phase.cli.result_csv import measure_csv
+from critical_phase.cli.run_folder import RunFolder, open_run, update_record
+from critical_phase.cli.settings import AnalyzeSettings, command_line, resolve
+
+
+def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> dict[str, Any]:
+    """Analyse a collected run and write `analysis/`.
+
+    Args:
+        path: Run folder.
+        settings: Draws, permutations, weight, seed.
+        command: The command line to note in the run.
+
+    Returns:
+        The findings, as in `analysis/findings.json`.
+
+    Raises:
+        InputError: There is no run, or its files are missing or damaged.
+    """
+    run = open_run(path)
+    arrays = StoredRun(run)
+    chosen = AnalysisSettings(
+        seed=settings.seed,
+        draws=settings.draws,
+        permutations=settings.permutations,
+        weight=settings.weight,
+        run=run.path.resolve().name,
+    )
+    with bar("analyze", number_of_measures()) as progress:
+        done = analyze(arrays, chosen, progress=_counted(progress))
+    for name, measure in done.measures.items():
+        _write_measure(run, name, measure)
+    findings: dict[str, Any] = to_json(done)["findings"]
+    write_json(run.analysis / "findings.json", findings)
+    update_record(run, command, headline=done.headline)
+    return findings
+
+
+def number_of_measures() -> int:
+    """Count the measures that an analysis runs."""
+    from critical_phase.analysis import MEASURES
+
+    return len(MEASURES)
+
+
+def _counted(progress: Callable[[int], None]) -> Callable[[str], None]:
+    """Turn calls that name a finished measure into a count."""
+    done: list[str] = []
+
+    def report(name: str) -> None:
+        done.append(name)
+        progress(len(done))
+
+    return report
+
+
+def _write_measure(run: RunFolder, name: str, measure: MeasureResult) -> None:
+    write_json(run.analysis / f"{name}.json", to_json(measure))
+    write_text(run.analysis / f"{name}.csv", measure_csv(to_json(measure)))
+
+
+@click.command("analyze")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--draws", type=int, help="Question-bootstrap draws (1000).")
+@click.option("--permutations", type=int, help="Permutations of the right answer (200).")
+@click.option("--weight", type=float, help="Weight of the subtracted term (1).")
+@click.option("--seed", type=int, help="Seed of every random draw (0).")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'analyze'.")
+@click.option("--json", "as_json", is_flag=True, help="Print findings.json.")
+def command(*, path: Path, config: Path | None, as_json: bool, **given: object) -> None:
+    """Locate the jump of the run at PATH and what moved with it."""
+    settings = resolve(AnalyzeSettings, "analyze", config, **given)
+    findings = analyze_run(path, settings, command=command_line())
+    if as_json:
+        result_json(findings)
+        return
+    result(str(findings.get("sentence", "")))
+    result(str(path / "analysis" / "findings.json"))

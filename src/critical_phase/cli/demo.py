@@ -1,0 +1,94 @@
+"""`probe demo`: the whole way on the embedded model."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from critical_phase.cli.analyze import analyze_run
+from critical_phase.cli.collect import collect_run
+from critical_phase.cli.console import result, result_json, say
+from critical_phase.cli.run_folder import update_record
+from critical_phase.cli.settings import (
+    AnalyzeSettings,
+    CollectSettings,
+    TrainSettings,
+    command_line,
+)
+from critical_phase.cli.train import train_run
+from critical_phase.reports import write_index, write_report
+
+Made = TypeVar("Made")
+
+
+class Stages:
+    """Runs stages one after another and remembers what each one took."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.rows: list[dict[str, Any]] = []
+
+    def run(self, name: str, work: Callable[[], Made]) -> Made:
+        """Do one stage and note its wall time, processor time and peak memory."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = work()
+        row = {
+            "stage": name,
+            "seconds": round(time.perf_counter() - wall, 1),
+            "cpu_seconds": round(time.process_time() - cpu, 1),
+            "peak_mb": round(peak_bytes() / 1e6),
+        }
+        self.rows.append(row)
+        say(
+            f"{name}: {row['seconds']} s ({row['cpu_seconds']} s of processor time), "
+            f"peak memory so far {row['peak_mb']} MB"
+        )
+        return made
+
+
+def peak_bytes() -> int:
+    """Return the largest memory this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run_demo(out: Path, *, seed: int = 0, command: str = "probe demo") -> dict[str, Any]:
+    """Train, collect, analyse and report on the embedded model.
+
+    Args:
+        out: Run folder; what it holds is continued.
+        seed: Seed of the fine-tuning; the model itself is fixed.
+        command: The command line to note in the run.
+
+    Returns:
+        Findings, stages with their cost, and the path of the report.
+    """
+    stages = Stages()
+    run = stages.run("train", lambda: train_run(out, TrainSettings(seed=seed), command=command))
+    stages.run("collect", lambda: collect_run(out, CollectSettings(seed=seed)))
+    findings = stages.run("analyze", lambda: analyze_run(out, AnalyzeSettings()))
+    update_record(run, "", kind="demo")
+    report = stages.run("report", lambda: write_report(out))
+    write_index(out.resolve().parent)
+    return {"findings": findings, "stages": stages.rows, "report": str(report)}
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), help="Folder.")
+@click.option("--seed", type=int, default=0, help="Seed of the fine-tuning.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(*, out: Path, seed: int, as_json: bool) -> None:
+    """Show a real jump on the embedded model: train, collect, analyse, report."""
+    done = run_demo(out, seed=seed, command=command_line())
+    if as_json:
+        result_json({"schema_version": 1, **done})
+        return
+    total = sum(row["seconds"] for row in done["stages"])
+    say(f"total: {total:.1f} s, peak memory {peak_bytes() / 1e6:.0f} MB")
+    result("")
+    result(str(done["findings"].get("sentence", "")))
+    result(f"report: {done['report']}")

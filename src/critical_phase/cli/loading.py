@@ -1,0 +1,198 @@
+"""Open the files of a run and hand them to the analysis as arrays.
+
+The one place that knows both the store and the analysis: neither knows the other.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from critical_phase.analysis import Rows
+from critical_phase.checkpoints import (
+    Checkpoint,
+    adapter_config,
+    list_series,
+    low_rank_factors,
+    read_log,
+)
+from critical_phase.checkpoints.training_state import LOG
+from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
+from critical_phase.errors import StoreError
+from critical_phase.probes import read_activations, read_attrs, read_plan, read_scores
+
+Factors = dict[str, tuple[np.ndarray, np.ndarray, float]]
+
+
+class StoredRun:
+    """The arrays of one run, read from disk when asked for; `analysis.RunArrays`."""
+
+    def __init__(self, run: RunFolder) -> None:
+        """Look at what is stored and check that all of it belongs to one plan.
+
+        Raises:
+            StoreError: Nothing is collected, or files of different plans are mixed.
+        """
+        self._run = run
+        record = read_record(run)
+        self.batch_size = int(record["recipe"]["batch_size"])
+        self._steps = {head: self._stored_steps("scores", head) for head in (BASE, *HEADS)}
+        if not self._steps[BASE]:
+            raise StoreError(
+                "no scores of the base model",
+                where=str(run.path / "scores"),
+                fix=f"probe collect {run.path}",
+            )
+        self.heads = tuple(head for head in HEADS if self._steps[head])
+        self._check_one_plan()
+        self._describe_activations()
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Every (question, candidate), in the order of the plan."""
+        plan = read_plan(self._run.plan)
+        return Rows(
+            question=plan.question,
+            correct=plan.correct,
+            characters=plan.characters,
+            tokens=plan.tokens,
+            question_ids=plan.question_ids,
+            groups=plan.groups,
+            texts=plan.texts,
+        )
+
+    def steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that are stored."""
+        return np.array(self._steps[head])
+
+    def base_scores(self) -> Float[np.ndarray, " row"]:
+        """Summed log-probability of every row without an adapter."""
+        return read_scores(self._run.scores(BASE, 0)).logprob_sum
+
+    def scores(self, head: str) -> Float[np.ndarray, "step row"]:
+        """Summed log-probability of every row at every step."""
+        paths = [self._run.scores(head, step) for step in self._steps[head]]
+        return np.stack([read_scores(path).logprob_sum for path in paths])
+
+    def residual(self, head: str, layer: int, position: str) -> Float[np.ndarray, "step row d"]:
+        """Residual stream of one layer at one position."""
+        return self._stack(head, "residual", layer)[:, :, self.positions.index(position)]
+
+    def base_residual(self, layer: int, position: str) -> Float[np.ndarray, "row d"]:
+        """The same without an adapter."""
+        values = self._base("residual", layer)
+        return values[:, self.positions.index(position)]
+
+    def attention_row(
+        self, head: str, layer: int
+    ) -> Float[np.ndarray, "step row attention_head key"]:
+        """Attention from the end of the answer to every key, padded with zeros."""
+        return self._stack(head, "attention_row", layer)
+
+    def base_attention_row(self, layer: int) -> Float[np.ndarray, "row attention_head key"]:
+        """The same without an adapter."""
+        return self._base("attention_row", layer)
+
+    def key_length(self) -> Int[np.ndarray, " row"]:
+        """Number of keys of each row that are not padding."""
+        return self._base("key_length", None)
+
+    def attention_summary(
+        self, head: str
+    ) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """Named summaries of the attention row."""
+        names = [n for n in self._datasets if n.startswith("attention_summary/")]
+        return {
+            name.partition("/")[2]: self._stack(head, name, None).swapaxes(2, 3) for name in names
+        }
+
+    def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:
+        """Named sparsity metrics of the MLP activations at the end of the answer."""
+        if "sparsity" not in self._datasets:
+            return {}
+        values = self._stack(head, "sparsity", None)
+        names = self._base("metric", None)
+        return {_text(name): values[..., index] for index, name in enumerate(names)}
+
+    def adapters(self, head: str) -> list[Factors]:
+        """Per stored step: module name to (A, B, scaling); empty where it is no plain LoRA."""
+        folder = self._run.head(head)
+        if not folder.is_dir():
+            return []
+        saved = {item.step: item for item in list_series(folder).checkpoints}
+        chosen = [saved[step] for step in self._steps[head] if step in saved]
+        if len(chosen) != len(self._steps[head]) or not all(map(_plain, chosen)):
+            return []
+        return [low_rank_factors(item) for item in chosen]
+
+    def training_log(self, head: str) -> dict[str, np.ndarray]:
+        """Columns of the training log by name; empty for series made elsewhere."""
+        path = self._run.head(head) / LOG
+        if not path.is_file():
+            return {}
+        rows = read_log(path)
+        names = ("step", "examples", "loss", "lr", "gradient_norm", "tokens")
+        return {name: np.array([getattr(row, name) for row in rows]) for name in names}
+
+    def _stored_steps(self, kind: str, head: str) -> tuple[int, ...]:
+        files = (self._run.path / kind / head).glob("step-????????.h5")
+        return tuple(sorted(int(path.stem.removeprefix("step-")) for path in files))
+
+    def _check_one_plan(self) -> None:
+        """Refuse files that were collected with different plans."""
+        first = read_attrs(self._run.scores(BASE, 0))["plan_sha256"]
+        for head in self.heads:
+            for step in self._steps[head]:
+                path = self._run.scores(head, step)
+                if read_attrs(path)["plan_sha256"] != first:
+                    raise StoreError(
+                        "this file belongs to another plan than the base model's scores",
+                        where=str(path),
+                        fix=f"probe collect {self._run.path} --overwrite",
+                    )
+
+    def _describe_activations(self) -> None:
+        """Note which activations exist for every step that has scores."""
+        path = self._run.activations(BASE, 0)
+        whole = path.is_file() and all(
+            self._run.activations(head, step).is_file()
+            for head in self.heads
+            for step in self._steps[head]
+        )
+        self._datasets: tuple[str, ...] = ()
+        self.layers: tuple[int, ...] = ()
+        self.positions: tuple[str, ...] = ()
+        self.attention_heads = 0
+        if not whole:
+            return
+        self._datasets = stored_datasets(path)
+        if "residual" in self._datasets:
+            self.layers = tuple(int(i) for i in self._base("layer", None))
+            self.positions = tuple(_text(name) for name in self._base("position", None))
+        if "attention_row" in self._datasets:
+            self.attention_heads = len(self._base("attention_head", None))
+
+    def _base(self, dataset: str, layer: int | None) -> np.ndarray:
+        return read_activations(self._run.activations(BASE, 0), dataset, layer)
+
+    def _stack(self, head: str, dataset: str, layer: int | None) -> np.ndarray:
+        paths = [self._run.activations(head, step) for step in self._steps[head]]
+        return np.stack([read_activations(path, dataset, layer) for path in paths])
+
+
+def stored_datasets(path: Path) -> tuple[str, ...]:
+    """List the datasets of an activations file that are not axes."""
+    from critical_phase.probes.reading import dataset_names, opened
+
+    with opened(path) as file:
+        return dataset_names(file)
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _plain(item: Checkpoint) -> bool:
+    config = adapter_config(item.path)
+    return not (config.get("use_dora") or config.get("lora_bias"))

@@ -1,0 +1,132 @@
+"""One error each: what was asked, what was found, what to do; nothing lost."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_run import Probe, colour_questions, write_lines
+
+
+def test_a_missing_question_file(probe: Probe, tmp_path: Path) -> None:
+    shown = probe(
+        *("train", "--out", tmp_path / "r", "--questions", tmp_path / "none.jsonl"),
+        *("--eval-questions", tmp_path / "none.jsonl"),
+    )
+    assert shown.code == 4
+    assert shown.err.startswith("error: cannot read the question file: No such file")
+    assert f"where: {tmp_path / 'none.jsonl'}" in shown.err
+    assert "fix:" in shown.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_malformed_question_file(probe: Probe, tmp_path: Path) -> None:
+    lines = colour_questions(0, 3)
+    lines[2]["answer"] = 9
+    path = write_lines(tmp_path / "q.jsonl", lines)
+    shown = probe("train", "--out", tmp_path / "r", "--questions", path, "--eval-questions", path)
+    assert shown.code == 4
+    assert "field answer: expected an index from 0 to 3, found 9" in shown.err
+    assert f"{path}, line 3" in shown.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_no_such_model(probe: Probe, tmp_path: Path, question_files: tuple[Path, Path]) -> None:
+    shown = probe(
+        *("train", "--out", tmp_path / "r", "--model", "/no/such/model"),
+        *("--questions", question_files[0], "--eval-questions", question_files[1]),
+    )
+    assert shown.code == 4
+    assert "cannot load the model '/no/such/model'" in shown.err
+
+
+def test_an_unknown_checkpoint(probe: Probe, trained_run: Path) -> None:
+    shown = probe("collect", trained_run, "--checkpoints", "100")
+    assert shown.code == 2
+    assert "no checkpoint at step 100; nearest: 10, 11, 12" in shown.err
+
+
+def test_no_run(probe: Probe, tmp_path: Path) -> None:
+    for command in ("collect", "analyze", "report", "status"):
+        shown = probe(command, tmp_path)
+        assert shown.code == 4
+        assert "no run here" in shown.err
+
+
+def test_analysis_before_collection_says_what_to_run(
+    probe: Probe, trained_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copytree(trained_run / "heads", run / "heads")
+    shutil.copy(trained_run / "run.json", run)
+    shown = probe("analyze", run)
+    assert shown.code == 4
+    assert f"fix:   probe collect {run}" in shown.err
+
+
+def test_an_adapter_of_another_base(probe: Probe, trained_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run, ignore=shutil.ignore_patterns("scores", "activations"))
+    for note in run.glob("heads/*/checkpoint-*/critical_phase.json"):
+        note.write_text(json.dumps({**json.loads(note.read_text()), "base_sha256": "0" * 64}))
+    shown = probe("collect", run)
+    assert shown.code == 4
+    assert "belongs to another base model" in shown.err
+    assert not list(run.rglob("*.h5"))
+
+
+def test_a_truncated_file(probe: Probe, collected_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(collected_run, run)
+    damaged = run / "scores/negative/step-00000005.h5"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    shown = probe("analyze", run)
+    assert shown.code == 4
+    assert str(damaged) in shown.err
+    assert "probe collect" in shown.err
+
+
+def test_a_flipped_bit(probe: Probe, collected_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(collected_run, run)
+    damaged = run / "activations/negative/step-00000005.h5"
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    damaged.write_bytes(data)
+    shown = probe("validate", run)
+    assert shown.code == 4
+    assert str(damaged) in shown.out
+
+
+def test_a_full_disk_keeps_finished_units_and_the_same_command_continues(
+    probe: Probe, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from critical_phase import atomic
+
+    run = tmp_path / "run"
+    shutil.copytree(
+        trained_run,
+        run,
+        ignore=shutil.ignore_patterns(
+            "scores", "activations", "plan.csv", "manifest.jsonl", "analysis"
+        ),
+    )
+    sync = atomic.sync_file
+
+    def full(path: Path) -> None:
+        if "step-00000003.h5" in path.name and "negative" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(atomic, "sync_file", full)
+    shown = probe("collect", run)
+    assert shown.code == 4
+    assert "the disk is full" in shown.err
+    finished = sorted(run.glob("scores/positive/*.h5"))
+    assert len(finished) == 13
+    assert not list(run.rglob(".*.tmp"))
+    monkeypatch.undo()
+    assert probe("collect", run).code == 0
+    assert len(list(run.rglob("*.h5"))) == 54

@@ -1,0 +1,285 @@
+"""What a reader meets in a browser: offline, from the disk, with keyboard and pointer."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+Opener = Callable[..., Any]
+READY = "html[data-ready='1']"
+
+
+@pytest.fixture
+def trouble() -> list[str]:
+    """Collect what a page must never do; a test that provokes it empties the list."""
+    return []
+
+
+@pytest.fixture
+def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Opener]:
+    contexts = []
+
+    def open_page(part: str = "", *, report: Path = planted, **settings: Any) -> Any:
+        size = settings.pop("viewport", {"width": 1280, "height": 900})
+        context = browser.new_context(offline=True, viewport=size, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(8000)
+        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (trouble.append("dialog"), dialog.dismiss()))
+        page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: trouble.append(r.url) if r.url[:4] != "file" else None)
+        page.goto(report.as_uri() + part)
+        page.wait_for_selector(READY)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def settle(page: Any) -> None:
+    """Wait until the state has been drawn."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def wait(page: Any, condition: str) -> None:
+    """Wait for a condition; the page's policy forbids the browser to poll a text of its own."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    pytest.fail(f"never came true: {condition}")
+
+
+def picture(page: Any, selector: str) -> str:
+    return str(page.evaluate("s => document.querySelector(s).toDataURL()", selector))
+
+
+MAP = "canvas[data-map='linear-probes-probe-top1-map-probe-top1-negative-answer-end']"
+
+
+def test_slider_by_keyboard_drives_hash_and_panels(visit: Opener) -> None:
+    page = visit()
+    slider = page.locator("#step")
+    assert slider.get_attribute("aria-valuetext") == "step 64, 512 examples"
+    before = picture(page, MAP)
+    values = page.locator("[data-key='curves-accuracy'] b").all_inner_texts()
+    slider.focus()
+    page.keyboard.press("Home")
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    settle(page)
+    assert slider.get_attribute("aria-valuetext") == "step 12, 96 examples"
+    assert "step=12" in page.url
+    assert picture(page, MAP) != before
+    assert page.locator("[data-key='curves-accuracy'] b").all_inner_texts() != values
+    assert "step 12, 96 examples" in str(page.locator(MAP).get_attribute("aria-label"))
+    assert page.locator("[data-now]").first.inner_text() == "step 12, 96 examples"
+
+
+def test_deep_link_is_read_at_load_and_when_it_changes(visit: Opener) -> None:
+    page = visit("#step=24&layer=3&head=positive")
+    assert page.locator("#now").inner_text() == "step 24, 192 examples"
+    assert page.locator("#layer").input_value() == "3"
+    assert page.locator(MAP).is_hidden()
+    assert page.locator(MAP.replace("negative", "positive")).is_visible()
+    page.evaluate("location.hash = '#step=3&layer=-1'")
+    wait(page, "document.getElementById('now').textContent.startsWith('step 3,')")
+    assert page.locator("#layer").input_value() == "-1"
+
+
+def test_a_step_that_was_not_saved_goes_to_the_nearest_and_says_so(visit: Opener) -> None:
+    page = visit("#step=999")
+    assert page.locator("#now").inner_text() == "step 64, 512 examples"
+    assert "Step 999 was not saved" in page.locator("#notice").inner_text()
+
+
+@pytest.mark.parametrize(
+    "part", ["#step=", "#step=x&layer=y", "#layer=<script>", "#%%%", "#verdicts"]
+)
+def test_a_senseless_link_is_ignored(visit: Opener, part: str) -> None:
+    assert visit(part).locator("#now").inner_text() == "step 64, 512 examples"
+
+
+def test_hover_is_linked_between_curves_and_maps(visit: Opener) -> None:
+    page = visit()
+    page.locator(MAP).scroll_into_view_if_needed()
+    box = page.locator(MAP).bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
+    settle(page)
+    tip = page.locator("#tip").inner_text()
+    assert re.fullmatch(r"layer 3, step \d+, \d+ examples: 0\.\d{3}", tip)
+    from_map = page.locator("#now").inner_text()
+    assert from_map in tip
+    plot = page.locator("[data-chart='curves-accuracy'] .u-over")
+    plot.scroll_into_view_if_needed()
+    edges = plot.bounding_box()
+    page.mouse.move(edges["x"] + edges["width"] * 0.25, edges["y"] + 60)
+    settle(page)
+    assert page.locator("#now").inner_text() == "step 16, 128 examples"
+    page.mouse.move(2, 2)
+    settle(page)
+    assert page.locator("#now").inner_text() == "step 16, 128 examples"
+    assert "step 16," in str(page.locator(MAP).get_attribute("aria-label"))
+
+
+def test_tables_sort_by_number_with_the_state_said(visit: Opener) -> None:
+    page = visit()
+    head = page.locator("#table-change-points-table th").nth(1)
+    column = page.locator("#table-change-points-table tbody td:nth-child(2)")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert column.all_inner_texts() == ["9.500", "14", "\u2013"]
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert column.all_inner_texts() == ["14", "9.500", "\u2013"]
+
+
+def test_a_change_links_to_its_step_and_layer(visit: Opener) -> None:
+    page = visit()
+    page.locator("#table-findings-changes-table tbody a").nth(1).click()
+    wait(page, "document.getElementById('now').textContent === 'step 12, 96 examples'")
+    assert page.locator("#layer").input_value() == "1"
+
+
+def test_axes_switch_between_steps_and_examples_linear_and_log(visit: Opener) -> None:
+    page = visit()
+    line = page.locator("[data-chart='curves-accuracy'] .now-line")
+    page.locator("#step").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    linear = line.bounding_box()["x"]
+    page.get_by_label("log", exact=True).check(force=True)
+    settle(page)
+    assert line.bounding_box()["x"] > linear + 50
+    page.get_by_label("examples", exact=True).check(force=True)
+    settle(page)
+    assert page.locator(".axis-name").first.inner_text() == "examples"
+    page.keyboard.press("Home")
+
+
+def test_theme_follows_the_system_and_the_button(visit: Opener) -> None:
+    page = visit(color_scheme="dark")
+    button = page.locator("#theme")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert button.get_attribute("aria-pressed") == "true"
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    page.reload()
+    page.wait_for_selector(READY)
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+def test_canvases_hold_a_picture(visit: Opener) -> None:
+    count = """s => { const c = document.querySelector(s), d = c.getContext('2d')
+        .getImageData(0, 0, c.width, c.height).data, seen = new Set();
+        for (let i = 0; i < d.length; i += 4) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]);
+        return seen.size; }"""
+    page = visit()
+    assert page.evaluate(count, MAP) > 40
+    assert page.evaluate(count, "[data-chart='curves-accuracy'] canvas") > 40
+
+
+def test_numbers_behind_a_figure_open_as_a_table(visit: Opener) -> None:
+    page = visit()
+    details = page.locator("#curves-accuracy-numbers")
+    details.locator("summary").click()
+    details.locator("tbody tr").nth(64).wait_for()
+    assert details.locator("tbody tr").count() == 65
+    assert details.locator("tbody tr").nth(20).locator("td").first.inner_text().startswith("0.8")
+
+
+def test_hostile_text_stays_text(visit: Opener) -> None:
+    page = visit("#step=5")
+    prompt = page.locator(".prompt").first.inner_text()
+    assert "</script><script>alert(1)</script><img src=x onerror=alert(2)>⟨U+202E⟩evil␇" in prompt
+    assert "{{ 7*7 }}" in prompt
+    assert page.locator("img").count() == 0
+    assert "⟨U+202E⟩" in page.locator("[data-tokens]").nth(1).inner_text()
+
+
+def test_play_moves_and_reduced_motion_stops_it(visit: Opener) -> None:
+    page = visit("#step=0")
+    page.locator("#play").click()
+    wait(page, "document.getElementById('step').value > 1")
+    page.locator("#play").click()
+    assert page.locator("#play").get_attribute("aria-pressed") == "false"
+    calm = visit("#step=0", reduced_motion="reduce")
+    calm.locator("#play").click()
+    assert calm.locator("#play").get_attribute("aria-pressed") == "false"
+    assert "asks for less motion" in calm.locator("#notice").inner_text()
+
+
+def test_print_opens_everything_on_a_light_page(visit: Opener) -> None:
+    page = visit(color_scheme="dark")
+    page.locator("#sparsity summary").first.click()
+    page.emulate_media(media="print")
+    wait(page, "document.getElementById('sparsity').open")
+    assert page.locator("html").get_attribute("data-theme") == "light"
+    assert page.locator("#controls").is_hidden()
+    page.emulate_media(media="screen")
+    wait(page, "document.documentElement.dataset.theme === 'dark'")
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(visit: Opener) -> None:
+    page = visit(viewport={"width": 320, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_without_scripts_the_findings_are_still_there(browser: Any, planted: Path) -> None:
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(planted.as_uri())
+    assert "112 examples" in page.locator("h1").inner_text()
+    assert page.locator(".print-figure svg").is_visible()
+    assert page.locator("#controls").is_hidden()
+    context.close()
+
+
+def test_policy_refuses_what_was_not_ours(
+    visit: Opener, planted: Path, tmp_path: Path, trouble: list[str]
+) -> None:
+    planted_page = tmp_path / "planted.html"
+    evil = "<script>window.evil = 1</script><img src='https://example.org/x.png' onerror='evil=2'>"
+    planted_page.write_text(planted.read_text().replace("<main", evil + "<main", 1))
+    page = visit(report=planted_page)
+    assert page.evaluate("window.evil") is None
+    refused = [line for line in trouble if "Content Security Policy" in line]
+    assert any("script-src" in line for line in refused)
+    assert any("img-src" in line for line in refused)
+    trouble.clear()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility_rules_hold(visit: Opener, theme: str) -> None:
+    page = visit("#step=24", color_scheme=theme)
+    assert violations(page) == []
+
+
+def test_accessibility_rules_catch_a_missing_label_and_faint_text(visit: Opener) -> None:
+    page = visit()
+    page.evaluate(
+        "document.querySelector('label[for=step]').remove();"
+        "document.querySelector('.intro').style.color = '#ddd'"
+    )
+    assert {"label", "color-contrast"} <= {rule for rule, _ in violations(page)}
+
+
+def violations(page: Any) -> list[tuple[str, list[str]]]:
+    """List the WCAG 2.2 AA rules that a page breaks, with the places."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-playwright")
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = axe.Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}}).response
+    return [
+        (item["id"], [str(node["target"]) for node in item["nodes"]])
+        for item in found["violations"]
+    ]
