@@ -22,6 +22,9 @@ LEVEL = 0.05
 LEAST_SHARE = 0.25
 """Least share of the curve's range that an abrupt change must carry."""
 
+TAILS = 8
+"""Degrees of freedom of the simulated noise: training moves in uneven steps."""
+
 RETRY = 10
 """How many times more curves are simulated when almost none is as abrupt as the data."""
 
@@ -58,7 +61,8 @@ class AbruptTest:
         self.abrupt: Shapes = abrupt_shapes(self.time)
         self.smooth = smooth_shapes(self.time)
         self.draws = draws
-        self.noise = rng.standard_normal((draws * RETRY, self.time.size)).astype(np.float32)
+        noise = rng.standard_t(TAILS, (draws * RETRY, self.time.size))
+        self.noise = (noise * np.sqrt((TAILS - 2) / TAILS)).astype(np.float32)
 
     def run(
         self,
@@ -72,7 +76,8 @@ class AbruptTest:
             per_question: Its values per question, for the sampling covariance.
 
         Returns:
-            p-value from curves simulated around the best smooth fit, and the abrupt shape.
+            p-value from curves simulated around a line and around the best smooth fit, the
+            larger of the two, and the abrupt shape.
         """
         span = float(np.ptp(value))
         if span <= 1e-12 * max(1.0, float(np.max(np.abs(value)))) or not len(self.abrupt.tau):
@@ -80,20 +85,22 @@ class AbruptTest:
         lower = cholesky(curve_covariance(value, self.time, per_question), lower=True)
         whitened = _Whitened(lower, self.time, self.smooth, self.abrupt.values)
         seen, fit, at, size = whitened.observe(value)
-        null = whitened.statistics(fit + self.noise[: self.draws])
-        above = int(np.sum(null >= seen))
-        total = self.draws
-        if above <= max(2, self.draws // 100):
-            null = whitened.statistics(fit + self.noise[self.draws :])
-            above += int(np.sum(null >= seen))
-            total = self.noise.shape[0]
+        p = max(self._p(whitened, course, seen) for course in (np.zeros_like(fit), fit))
         return Abruptness(
-            (1 + above) / (1 + total),
+            p,
             seen,
             float(self.abrupt.tau[at]),
             float(self.abrupt.width[at]),
             abs(size) / span,
         )
+
+    def _p(self, whitened: "_Whitened", course: Float[np.ndarray, "1 step"], seen: float) -> float:
+        """Return the share of curves around a smooth course that look at least as abrupt."""
+        above = int(np.sum(whitened.statistics(course + self.noise[: self.draws]) >= seen))
+        if above > max(2, self.draws // 100):
+            return (1 + above) / (1 + self.draws)
+        above += int(np.sum(whitened.statistics(course + self.noise[self.draws :]) >= seen))
+        return (1 + above) / (1 + len(self.noise))
 
 
 class _Whitened:

@@ -27,7 +27,8 @@ ABOUT = (
     "Every quantity of every layer and attention head, tested against smooth curves with its own"
     " noise and ranked. Lead is tau of the quantity minus tau of the accuracy jump on the same"
     " resamples of questions: negative moved first. Order is no proof of cause, quieter quantities"
-    " seem to lead, and nothing is finer than the checkpoints."
+    " seem to lead, accuracy can even precede its own margin (it turns where the margin crosses"
+    " zero), and no lead is finer than one checkpoint interval."
 )
 
 SOURCES = {
@@ -150,11 +151,11 @@ def _lead(
 def _at_least(
     band: tuple[Float[np.ndarray, ""], Float[np.ndarray, ""]], change: SeriesChange, lead: float
 ) -> tuple[float, float]:
-    """Make no lead finer than the checkpoints around the change."""
+    """Make no lead finer than the gap between the checkpoints around the change."""
     steps = change.series.steps
     after = int(np.clip(np.searchsorted(steps, change.tau), 1, steps.size - 1))
-    half = float(steps[after] - steps[after - 1]) / 2
-    return min(float(band[0]), lead - half), max(float(band[1]), lead + half)
+    gap = float(steps[after] - steps[after - 1])
+    return min(float(band[0]), lead - gap), max(float(band[1]), lead + gap)
 
 
 def _table(ranked: list[RankedChange], batch_size: int) -> Table:

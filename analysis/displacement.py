@@ -56,4 +56,6 @@ def _share(
     energy: Float[np.ndarray, "*q"] | float,
 ) -> Float[np.ndarray, "*q"]:
     """Return the mean inner product between questions over the mean square."""
-    return np.asarray((length - own) / (rows**2 - pairs) / (energy / rows))
+    mean = np.asarray(energy / rows)
+    between = np.asarray((length - own) / (rows**2 - pairs))
+    return np.asarray(np.divide(between, mean, out=np.zeros_like(between), where=mean > 0))

@@ -1,7 +1,7 @@
 """The arrays an analysis reads, and nothing about where they come from."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,15 +29,39 @@ class Rows:
     """The candidate's text, per row."""
 
 
+@runtime_checkable
 class RunArrays(Protocol):
     """A run as arrays. Empty tuples, dictionaries and lists say that a part was not stored."""
 
-    rows: Rows
-    batch_size: int
-    heads: tuple[str, ...]
-    layers: tuple[int, ...]
-    positions: tuple[str, ...]
-    attention_heads: int
+    @property
+    def rows(self) -> Rows:
+        """Every (question, candidate)."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Answers per optimizer step: examples = step * batch_size."""
+        ...
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Trained heads, of `positive` and `negative`."""
+        ...
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Residual layers stored: -1 is the embedding, i the output of block i."""
+        ...
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """Positions stored, of `question_end` and `answer_end`."""
+        ...
+
+    @property
+    def attention_heads(self) -> int:
+        """Attention heads per block, 0 where attention was not stored."""
+        ...
 
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Steps of a head that have files, step 0 included."""

@@ -115,7 +115,7 @@ def surface_features(rows: Rows) -> Float[np.ndarray, "row feature"]:
 def _scaled(arrays: RunArrays, layer: int) -> Float[np.ndarray, "row d"]:
     """Return scaled hidden states of the base."""
     base = base_states(arrays, layer)
-    return base / base_scale(arrays.rows, base)
+    return np.asarray(base / base_scale(arrays.rows, base))
 
 
 def _head_cells(

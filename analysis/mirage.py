@@ -6,7 +6,7 @@ Reference: 2304.15004; counterfactual curves as in docs/methods.md.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 
 from .bootstrap import interval
 
@@ -34,7 +34,7 @@ class Mirage:
 
 
 def smooth_drift(
-    margins: Float[np.ndarray, "step question"], time: Float[np.ndarray, " step"]
+    margins: Float[np.ndarray, "step question"], time: Real[np.ndarray, " step"]
 ) -> Float[np.ndarray, "step question"]:
     """Move each margin linearly between the means of its first and last three checkpoints."""
     ends = min(3, margins.shape[0] // 2)
@@ -59,7 +59,7 @@ def right(margins: Float[np.ndarray, "step question"]) -> Float[np.ndarray, "ste
 
 def mirage(
     margins: Float[np.ndarray, "step question"],
-    time: Float[np.ndarray, " step"] | Int[np.ndarray, " step"],
+    time: Real[np.ndarray, " step"],
     weights: Float[np.ndarray, "draw question"] | None = None,
 ) -> Mirage:
     """Compare accuracy with what smooth margins would give.

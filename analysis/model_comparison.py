@@ -4,13 +4,13 @@ Generalised least squares with the noise covariance, compared by BIC.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from scipy.linalg import cholesky, solve_triangular
 
 from .noise_model import curve_covariance
 from .templates import places, sigmoids
 
-PARAMETERS = {"constant": 1, "line": 2, "saturating": 3, "hinge": 3, "step": 3, "sigmoid": 4}
+PARAMETERS = {"constant": 1, "line": 2, "saturating": 3, "hinge": 4, "step": 3, "sigmoid": 4}
 """Free numbers of each kind."""
 
 
@@ -32,7 +32,7 @@ def curve_shapes(time: Float[np.ndarray, " step"]) -> dict[str, Float[np.ndarray
 
 def compare_kinds(
     value: Float[np.ndarray, " step"],
-    time: Float[np.ndarray, " step"],
+    time: Real[np.ndarray, " step"],
     per_question: Float[np.ndarray, "step question"] | None = None,
 ) -> dict[str, float]:
     """Return the BIC of each kind of curve; the lowest is preferred."""

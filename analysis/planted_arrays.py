@@ -17,7 +17,7 @@ def progress(kind: str, steps: int) -> Float[np.ndarray, " step"]:
     if kind == "mirage":
         return time
     if kind == "smooth":
-        return (1 - np.exp(-4 * time)) / (1 - np.exp(-4.0))
+        return np.asarray((1 - np.exp(-4 * time)) / (1 - np.exp(-4.0)))
     return np.asarray(1 / (1 + np.exp(-(time - TAU) * 2.5 * (steps - 1))))
 
 

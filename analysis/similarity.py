@@ -96,7 +96,8 @@ def _layer(arrays: RunArrays, head: str, layer: int) -> _Layer:
         now = np.asarray(path[t], dtype=np.float64)
         here = block_features(rows, now)
         found["displacement"][t] = relative_displacement(rows, base, now)
-        found["constant_shift"][t] = constant_shift(rows, now - base)[1]
+        if steps[t] > 0:
+            found["constant_shift"][t] = constant_shift(rows, now - base)[1]
         found["cka_base"][t] = block_cka(origin, here)[1]
         if t:
             plain["cka_step"][t] = plain_block_cka(before, here)

@@ -144,7 +144,7 @@ def _maps(
     titles = {**PARTS, "lora_stable_rank": ("Stable rank", "Squared Frobenius over spectral norm.")}
     return [
         Map(
-            f"{name}.{head}",
+            f"{name}_by_module.{head}",
             f"{titles[name][0]} per module, {head} head",
             "cosine" if "cosine" in name else "rank" if "rank" in name else "norm",
             head,

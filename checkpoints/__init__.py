@@ -13,6 +13,7 @@ from critical_phase.checkpoints.examples import (
 )
 from critical_phase.checkpoints.models import (
     ORGANISM,
+    choose_device,
     load_model,
     model_sha256,
     tensors_sha256,
@@ -58,6 +59,7 @@ __all__ = [
     "TrainingFolder",
     "adapter_config",
     "adapter_identity",
+    "choose_device",
     "data_order",
     "draw_examples",
     "encode",

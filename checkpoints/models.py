@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from critical_phase.checkpoints.organism import organism_path
-from critical_phase.errors import CheckpointError
+from critical_phase.errors import CheckpointError, ConfigError
 
 ORGANISM = "organism"
 
@@ -52,6 +52,20 @@ def load_model(
             "a name on the Hugging Face hub, or 'organism'",
         ) from error
     return model.to(device).eval(), tokenizer
+
+
+def choose_device(name: str) -> str:
+    """Turn `auto` into `cuda` where there is one, else `cpu`; other names are kept.
+
+    Raises:
+        ConfigError: CUDA is asked for and not there.
+    """
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if available else "cpu"
+    if name.startswith("cuda") and not available:
+        raise ConfigError(f"device {name!r} is asked for, but torch sees no CUDA device")
+    return name
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

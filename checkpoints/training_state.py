@@ -94,7 +94,7 @@ class TrainingFolder:
             for name, parameter in parameters.items():
                 parameter.copy_(tensors[f"parameter.{name}"])
                 if note["step"]:
-                    optimizer.state[parameter] = _moments(tensors, name)
+                    optimizer.state[parameter] = _moments(tensors, name, parameter.device)
         return self._read_log(note["step"]), note["step"]
 
     def save(
@@ -195,8 +195,11 @@ def read_log(path: Path) -> list[LogRow]:
         raise CheckpointError(f"cannot read the training log: {error}", where=str(path)) from error
 
 
-def _moments(tensors: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
-    return {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+def _moments(
+    tensors: Mapping[str, torch.Tensor], name: str, device: torch.device
+) -> dict[str, torch.Tensor]:
+    moments = {key: tensors[f"{key}.{name}"].to(device) for key in ("exp_avg", "exp_avg_sq")}
+    return {"step": tensors[f"step.{name}"], **moments}  # AdamW keeps its count on the CPU
 
 
 def _plain(value: object) -> object:

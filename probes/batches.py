@@ -18,6 +18,8 @@ from critical_phase.probes.plan import Plan
 Layout = Literal["packed", "naive"]
 _OWN_QUESTION = 0
 _PADDING = -1
+_KEPT_BYTES = 128 << 20
+"""Batches are the same for every checkpoint and are kept up to this much memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +48,11 @@ class Batch:
     """Per scored token: local row, source, token id, first of its row [4, t]."""
 
     @property
-    def input_tokens(self) -> int:
-        """Slots of the input, padding included."""
-        return int(self.inputs["input_ids"].numel())
+    def mask_bytes(self) -> int:
+        """Memory of the attention masks, by far the largest part of a batch."""
+        mask = self.inputs["attention_mask"]
+        masks = mask.values() if isinstance(mask, dict) else (mask,)
+        return sum(one.numel() * one.element_size() for one in masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,23 @@ class Packer:
         """Sort lines by length and cut them into batches of at most `batch_tokens` slots."""
         self.plan, self.layout = plan, layout
         self._config, self._dtype, self._device = config, dtype, device
+        self._kept: dict[int, Batch] = {}
+        self._kept_bytes = 0
         self._groups = _cut(self._lines(range(len(plan.question_ids))), batch_tokens)
 
     def batch(self, number: int) -> Batch:
-        """Build one batch; the first holds the shortest lines."""
-        return self._batch(self._groups[number])
+        """Build one batch, or give the one built before; the first has the shortest lines."""
+        if number in self._kept:
+            return self._kept[number]
+        batch = self._batch(self._groups[number])
+        if self._kept_bytes + batch.mask_bytes <= _KEPT_BYTES:
+            self._kept[number] = batch
+            self._kept_bytes += batch.mask_bytes
+        return batch
 
     def __iter__(self) -> Iterator[Batch]:
         """Build the batches one after another."""
-        return map(self._batch, self._groups)
+        return map(self.batch, range(len(self)))
 
     def __len__(self) -> int:
         """Count the batches."""

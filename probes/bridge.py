@@ -26,7 +26,7 @@ from critical_phase.probes.settings import CollectSettings
 
 @dataclass(frozen=True, slots=True)
 class BridgeParity:
-    """Largest absolute differences between our readings and the bridge's."""
+    """Largest differences between our readings and the bridge's, over the largest value."""
 
     residual: float
     """All layers, the last two tokens."""
@@ -68,7 +68,7 @@ def bridge_parity(model: Any, tokens: tuple[int, ...]) -> BridgeParity:
         residual=_gap(ours.arrays["residual"][:, 0], torch.cat([x[:, -2:] for x in theirs])),
         pattern=_gap(ours.arrays["attention_row"][:, 0], pattern),
         mlp_post=_gap(torch.stack(ours.posts), posts),
-        logprob=abs(ours.logprob - float(logprob)),
+        logprob=abs(ours.logprob - float(logprob)) / max(1.0, abs(float(logprob))),
     )
 
 
@@ -129,4 +129,5 @@ def _plan(tokens: tuple[int, ...]) -> Plan:
 
 
 def _gap(a: Tensor, b: Tensor) -> float:
-    return float((a.float().cpu() - b.float().cpu()).abs().max())
+    ours, theirs = a.float().cpu(), b.float().cpu()
+    return float((ours - theirs).abs().max() / theirs.abs().max())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from critical_phase.checkpoints import model_sha256
+from critical_phase.probes.collectors import COLLECTORS
 from critical_phase.probes.job import Failure, Job
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.plan_csv import write_plan
@@ -85,6 +86,7 @@ def collect(
     """
     begin = time.perf_counter()
     settings = settings or CollectSettings()
+    settings.check(tuple(COLLECTORS), plan.rows)
     base = base_sha256 or model_sha256(model)
     job = Job(run, model, plan, settings, dict(provenance or {}), base, overwrite)
     write_plan(plan, run / "plan.csv", no_text=settings.no_text)

@@ -15,7 +15,7 @@ from critical_phase.probes.sparsity import NAMES
 from critical_phase.probes.store import Kind, read_attrs
 from critical_phase.probes.units import Unit, unit_path
 
-_FILE_OVERHEAD = 110_000
+_OVERHEAD = {"scores": 35_000, "activations": 75_000}
 """Bytes of axes, attributes and headers; measured, and the same for every model."""
 _SUMMARIES = 6
 
@@ -78,7 +78,8 @@ def unit_bytes(config: Any, plan: Plan, settings: CollectSettings, dtype: torch.
     text = config.get_text_config()
     blocks, width, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
     rows, keys = plan.rows, int(plan.key_length.max())
-    size = _FILE_OVERHEAD + rows * 4 * 8
+    size = _OVERHEAD["scores"] + rows * 4 * 8
+    size += _OVERHEAD["activations"] if settings.collectors else 0
     if "residual" in settings.collectors:
         item = settings.storage(dtype).itemsize
         size += (blocks + 1) * rows * 2 * (width * item + 4)

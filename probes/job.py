@@ -11,6 +11,7 @@ from critical_phase.atomic import write_json
 from critical_phase.probes.collector import Calibration
 from critical_phase.probes.instrument import Instrument, prepare
 from critical_phase.probes.landing import StaleAdapters
+from critical_phase.probes.leftovers import remove_leftovers
 from critical_phase.probes.manifest import Manifest
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.scoring import Scores
@@ -80,6 +81,8 @@ class Job:
 
     def open(self, units: list[Unit]) -> None:
         """Attach a slot for adapters, run every gate, and build the instruments."""
+        for kind in self._kinds:
+            remove_leftovers(self.run / kind)
         self._slot = ModelSlot.open(self._model, units, self.plan, self._base_sha256)
         with self._slot.base():
             self.instrument = prepare(

@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from critical_phase.checkpoints import AdapterSlot, Checkpoint, load_adapter
+from critical_phase.checkpoints import AdapterSlot, Checkpoint, load_adapter, tensors_sha256
 from critical_phase.errors import CheckpointError
 
 _TOLERANCE = {torch.float32: 1e-4}
@@ -20,6 +20,14 @@ def is_neutral(checkpoint: Checkpoint) -> bool:
     up = [t for name, t in tensors.items() if "lora_B" in name or "lora_embedding_B" in name]
     plain = all("lora_A" in n or "lora_B" in n or "lora_embedding" in n for n in tensors)
     return plain and bool(up) and not any(bool(t.any()) for t in up)
+
+
+def is_whole(checkpoint: Checkpoint) -> bool:
+    """Tell whether the file still holds the tensors that were listed."""
+    try:
+        return tensors_sha256(load_adapter(checkpoint.path)) == checkpoint.sha256
+    except CheckpointError:
+        return False
 
 
 @torch.no_grad()

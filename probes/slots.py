@@ -8,7 +8,7 @@ import torch
 
 from critical_phase.checkpoints import AdapterSlot
 from critical_phase.errors import CheckpointError
-from critical_phase.probes.landing import check_landing, fresh_logits, is_neutral
+from critical_phase.probes.landing import check_landing, fresh_logits, is_neutral, is_whole
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.units import Unit
 
@@ -30,12 +30,13 @@ class ModelSlot:
             CheckpointError: An adapter does not fit or does not arrive.
         """
         checkpoints = [unit.checkpoint for unit in units if unit.checkpoint is not None]
-        if not checkpoints:
+        whole = [c for c in checkpoints if is_whole(c)]
+        if not whole:
             return cls(model, None)
-        moving = next((c for c in reversed(checkpoints) if not is_neutral(c)), None)
+        moving = next((c for c in reversed(whole) if not is_neutral(c)), None)
         ids = _longest_row(plan, model.device)
         expected = None if moving is None else fresh_logits(model, moving, ids)
-        slot = AdapterSlot.attach(model, moving or checkpoints[0], base_sha256=base_sha256)
+        slot = AdapterSlot.attach(model, moving or whole[0], base_sha256=base_sha256)
         if moving is not None and expected is not None:
             check_landing(slot, moving, ids, expected)
         return cls(slot.model, slot)
@@ -56,7 +57,12 @@ class ModelSlot:
             with self.base():
                 yield
             return
-        assert self._slot is not None
+        if self._slot is None:
+            raise CheckpointError(
+                "the adapter cannot be read or changed since it was listed",
+                where=str(unit.checkpoint.path),
+                fix="delete the folder and repeat probe train; it writes what is missing",
+            )
         landed = self._slot.load(unit.checkpoint)
         if landed != unit.checkpoint.sha256:
             raise CheckpointError(

@@ -20,11 +20,15 @@ from critical_phase.errors import StoreError
 from critical_phase.probes import bfloat16
 from critical_phase.probes.collector import Coordinate, Dataset
 from critical_phase.probes.reading import opened, read_array
+from critical_phase.probes.reserve import check_room, give_back, hold_room
 
 Kind = Literal["scores", "activations"]
 Attributes = Mapping[str, str | int | float]
 CONVENTIONS = {"scores": "probe-scores/1.0", "activations": "probe-activations/1.0"}
 _CHUNK_BYTES = 1 << 20  # the default chunk cache of HDF5 before 2.0
+_HEADERS = 1 << 18  # generous: files of all collectors take 75 kB
+_CHUNK_HEADER = 256  # checksum and place in the index, generous
+_PER_COORDINATE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +70,15 @@ def write_file(
     """
     try:
         with new_file(path) as temporary:
+            room = _most_bytes(arrays, coordinates)
+            check_room(temporary, room)
             with h5py.File(
                 temporary, "x", libver=("earliest", "v110"), track_order=True, locking="best-effort"
             ) as file:
+                file.flush()
+                hold_room(temporary, room)
                 _fill(file, kind, arrays, coordinates, attributes)
+            give_back(temporary)
             _verify(temporary, arrays)
     except RuntimeError as error:  # HDF5 reports a failed flush on close in this way
         failure = OSError(28 if "No space left" in str(error) else 5, str(error))
@@ -182,6 +191,19 @@ def _chunks(dims: tuple[str, ...], shape: tuple[int, ...], item: int) -> tuple[i
     others = item * int(np.prod(sizes[:axis] + sizes[axis + 1 :], dtype=np.int64))
     sizes[axis] = max(1, min(sizes[axis], _CHUNK_BYTES // max(others, 1)))
     return tuple(sizes)
+
+
+def _most_bytes(
+    arrays: Sequence[tuple[Dataset, Tensor]], coordinates: Mapping[str, Coordinate]
+) -> int:
+    """Bound the size of a file from above; chunks at the edge of an array are stored whole."""
+    size = _HEADERS
+    for dataset, tensor in arrays:
+        shape, item = tuple(tensor.shape), tensor.element_size()
+        chunks = _chunks(dataset.dims, shape, item)
+        count = int(np.prod([-(-n // c) for n, c in zip(shape, chunks, strict=True)]))
+        size += count * (int(np.prod(chunks)) * item + _CHUNK_HEADER)
+    return size + sum(_PER_COORDINATE * len(values) for values in coordinates.values())
 
 
 def _verify(path: Path, arrays: Sequence[tuple[Dataset, Tensor]]) -> None:

@@ -42,6 +42,8 @@ class Answer:
     """What a reader takes away in ten seconds."""
 
     sentence: str
+    more: str
+    """What the sentence says after its first semicolon."""
     facts: tuple[tuple[str, str, str], ...]
     """Name, value, remark."""
     chips: tuple[Chip, ...]
@@ -52,8 +54,11 @@ class Answer:
 def answer(findings: Json) -> Answer:
     """Put the findings into words."""
     jump = findings.get("jump")
+    said = (jump or {}).get("sentence") or findings.get("sentence") or _sentence(findings)
+    first, _, rest = scrub(str(said)).partition("; ")
     return Answer(
-        sentence=scrub(str((jump or findings).get("sentence") or _sentence(findings))),
+        sentence=f"{first}." if rest else first,
+        more=rest[:1].upper() + rest[1:],
         facts=_jump_facts(jump) if jump else _flat_facts(findings),
         chips=tuple(_chip(item) for item in findings.get("verdicts") or ()),
         controls=tuple(_control(item) for item in findings.get("controls") or ()),
@@ -126,14 +131,14 @@ def _sentence(findings: Json) -> str:
 
 def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
     pair = jump.get("interval_examples")
-    share = jump.get("margin_share")
+    share, span = jump.get("margin_share"), jump.get("margin_share_interval")
     kind = {"step": "at one point", "ramp": "over a range of steps"}.get(str(jump.get("kind")), "")
     rows = (
         ("Kind", str(jump.get("kind") or "abrupt"), kind),
         (
             "When",
-            f"{number(jump.get('tau_examples'))} examples",
-            f"step {number(jump.get('tau_step'))}"
+            f"{brief(jump.get('tau_examples'), 3)} examples",
+            f"step {brief(jump.get('tau_step'), 3)}"
             + (f"; 95 % interval {interval(tuple(pair))} examples" if pair else ""),
         ),
         (
@@ -141,12 +146,12 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
             f"{brief(jump.get('before'))} → {brief(jump.get('after'))}",
             f"a change of {brief(jump.get('size'))}, with mode {jump.get('mode')}",
         ),
-        ("Width", f"{number(jump.get('width_steps'))} steps", "how long the change takes"),
+        ("Width", f"{brief(jump.get('width_steps'))} steps", "how long the change takes"),
         (
             "Smooth margin explains",
             NONE if share is None else f"{100 * share:.0f} %",
-            "of the jump: the share that a steadily moving margin would produce by crossing a "
-            "threshold",
+            "of the jump: what a steadily moving margin would produce by crossing a threshold"
+            + (f"; 95 % interval {interval(tuple(span))}" if span else ""),
         ),
     )
     return tuple(row for row in rows if NONE not in row[1])
@@ -236,7 +241,7 @@ def _change(rank: int, item: Json, span: tuple[float, float]) -> tuple[Cell, ...
 
 def _change_name(item: Json) -> str:
     """Name a change without its place, which has a column of its own."""
-    title = re.sub(r", (layer|attention head) [\w.]+", "", str(item.get("title") or ""))
+    title = re.sub(r", (layer|(attention )?head) [\w.]+(?=,|$)", "", str(item.get("title") or ""))
     title = title or quantity_name(str(item.get("quantity")))
     return title[0].upper() + title[1:]
 

@@ -20,7 +20,8 @@ from critical_phase.reports.style import PRINT, layer_colour, line_style, palett
 
 RASTER_ABOVE = 2000
 """Cells above which a map is drawn as an image inside the SVG."""
-INK, QUIET = "#222222", "#6b6b6b"
+LEGEND_COLUMNS = 5
+QUIET = "#6b6b6b"
 
 Jump = tuple[float, float, float]
 
@@ -33,26 +34,20 @@ def chart_svg(chart: Chart, jump: Jump | None) -> str:
         jump: Step of the jump and its interval, or None.
     """
     with matplotlib.rc_context(PRINT):
-        figure = Figure(figsize=(6.4, 3.5), layout="constrained")
+        rows = math.ceil(len(chart.curves) / LEGEND_COLUMNS) if len(chart.curves) > 1 else 0
+        height = 3.3 + 0.2 * rows
+        figure = Figure(figsize=(6.4, height))
         axes = figure.add_subplot()
         _mark_jump(axes, jump)
         layers = sorted({c.layer for c in chart.curves if c.layer is not None})
         for rank, curve in enumerate(chart.curves):
             _draw_curve(axes, curve, rank, layers)
         references = dict(pair for curve in chart.curves for pair in curve.references)
-        for label, value in references.items():
-            axes.axhline(value, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-            axes.annotate(
-                label, (1, value), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                textcoords="offset points", va="center", fontsize=8, color=QUIET,
-            )  # fmt: skip
+        _draw_references(axes, references)
         axes.set(title=chart.title, xlabel="step", ylabel=_short_unit(chart.unit))
         axes.grid(axis="y", zorder=0)
         _examples_axis(axes, chart.curves)
-        if len(chart.curves) > 1:
-            figure.legend(
-                handles=axes.get_legend_handles_labels()[0], loc="outside lower left", ncols=5
-            )
+        _finish(figure, axes, rows, wide=not references)
         return _svg(figure, chart.id)
 
 
@@ -65,8 +60,11 @@ def maps_svg(figure: MapFigure) -> str:
         canvas = Figure(figsize=(max(4.2, 2.9 * columns + 0.6), tall * rows), layout="constrained")
         panels = canvas.subplots(rows, columns, squeeze=False).ravel()
         mesh = None
-        for axes, item in zip(panels, figure.maps, strict=False):
+        shared = len({item.row_labels for item in figure.maps}) == 1
+        for place, (axes, item) in enumerate(zip(panels, figure.maps, strict=False)):
             mesh = _draw_map(axes, item, figure)
+            if shared and place % columns:
+                axes.set(ylabel="", yticklabels=[])
         for axes in panels[len(figure.maps) :]:
             axes.set_visible(False)
         if mesh is not None:
@@ -79,6 +77,25 @@ def maps_svg(figure: MapFigure) -> str:
         return _svg(canvas, figure.id)
 
 
+def _finish(figure: Figure, axes: Axes, rows: int, *, wide: bool) -> None:
+    """Add the legend and fixed margins; a layout engine doubles the time of every chart."""
+    if rows:
+        figure.legend(
+            handles=axes.get_legend_handles_labels()[0],
+            loc="lower left",
+            bbox_to_anchor=(0.05, 0),
+            ncols=LEGEND_COLUMNS,
+            handlelength=3.2,
+        )
+    height = figure.get_figheight()
+    figure.subplots_adjust(
+        left=0.11,
+        right=0.97 if wide else 0.82,
+        top=1 - 0.62 / height,
+        bottom=(0.5 + 0.2 * rows) / height,
+    )
+
+
 def prefix_ids(svg: str, prefix: str) -> str:
     """Give every id of an SVG a prefix, so that two on one page cannot meet."""
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
@@ -86,9 +103,9 @@ def prefix_ids(svg: str, prefix: str) -> str:
     return re.sub(r'href="#', f'href="#{prefix}-', svg)
 
 
-def as_inline(svg: str) -> str:
-    """Cut the XML head, which has no place inside HTML."""
-    return svg[svg.index("<svg") :]
+def as_inline(svg: str, *, digits: int) -> str:
+    """Cut the XML head, which has no place inside HTML, and shorten coordinates further."""
+    return _shorten(svg[svg.index("<svg") :], digits)
 
 
 def _svg(figure: Figure, prefix: str) -> str:
@@ -100,8 +117,13 @@ def _svg(figure: Figure, prefix: str) -> str:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
-    return prefix_ids(text, prefix)
+    return prefix_ids(_shorten(text, 2), prefix)
+
+
+def _shorten(svg: str, digits: int) -> str:
+    """Cut coordinates, never the text between tags, to a few digits."""
+    long = re.compile(rf"(\d+\.\d{{{digits}}})\d+")
+    return re.sub(r"<[^>]*>", lambda tag: long.sub(r"\1", tag[0]), svg)
 
 
 def _draw_curve(axes: Axes, curve: Curve, rank: int, layers: Sequence[int]) -> None:
@@ -117,6 +139,19 @@ def _draw_curve(axes: Axes, curve: Curve, rank: int, layers: Sequence[int]) -> N
     if curve.low is not None and curve.high is not None:
         axes.fill_between(
             steps, _floats(curve.low), _floats(curve.high), color=colour, alpha=0.15, linewidth=0,
+        )  # fmt: skip
+
+
+def _draw_references(axes: Axes, references: dict[str, float]) -> None:
+    """Draw level lines; their names keep a distance from each other."""
+    low, high = axes.get_ylim()
+    last = -math.inf
+    for label, value in sorted(references.items(), key=lambda pair: pair[1]):
+        axes.axhline(value, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        last = max(value, last + 0.055 * (high - low))
+        axes.annotate(
+            label, (1, last), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            textcoords="offset points", va="center", fontsize=8, color=QUIET,
         )  # fmt: skip
 
 
@@ -137,7 +172,8 @@ def _draw_map(axes: Axes, item: Map, figure: MapFigure) -> matplotlib.cm.ScalarM
     axes.tick_params(length=2, color="#999999")
     if item.row_name == "layer":
         axes.invert_yaxis()
-    mesh: matplotlib.cm.ScalarMappable = axes.collections[0]
+    axes.collections[0].set(edgecolor="face", linewidth=0.4)  # no white seams between cells
+    mesh: matplotlib.collections.QuadMesh = axes.collections[0]  # type: ignore[assignment]
     return mesh
 
 
@@ -181,7 +217,7 @@ def _short_unit(unit: str) -> str:
 
 
 def _thin(size: int, most: int) -> list[int]:
-    stride = max(1, math.ceil(size / most))
+    stride = 2 ** max(0, math.ceil(math.log2(size / most))) if size else 1
     return list(range(0, size, stride))
 
 

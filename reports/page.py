@@ -1,6 +1,8 @@
 """Write the page of one run: HTML, print figures and the numbers behind them."""
 
 import importlib.resources
+import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ from critical_phase.reports import answer as answers
 from critical_phase.reports import figures, payload, policy, tables
 from critical_phase.reports.elements import TokenView
 from critical_phase.reports.load import Results, load_results
-from critical_phase.reports.provenance import provenance
+from critical_phase.reports.provenance import collection_warnings, provenance
 from critical_phase.reports.sections import ROW_NAMES, Section, sections
-from critical_phase.reports.style import number, slug
-from critical_phase.reports.text import scrub, visible
+from critical_phase.reports.style import limits_text, number, slug
+from critical_phase.reports.text import dedent, scrub, visible
 
 SCRIPTS = ("state.js", "charts.js", "maps.js", "report.js")
 """Our own scripts, joined in this order."""
@@ -56,6 +58,7 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
     jump = {"step": mark[0], "low": mark[1], "high": mark[2]} if mark else None
     theme, library = _script("theme.js"), _library("uPlot.iife.js")
     own = policy.script_text("\n".join(asset(name) for name in SCRIPTS))
+    folded = [view for section in arranged for view in views(section) if view.large]
     first = next((chart.id for section in arranged for chart in section.charts), "")
     return template("report.html.jinja").render(
         run=results.run,
@@ -72,20 +75,30 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
         layers=_layers(arranged),
         heads=_heads(arranged),
         coarse=payload.is_coarse(arranged),
-        first_svg=trusted(figures.as_inline(drawn[first])) if first else "",
+        first_svg=trusted(figures.as_inline(drawn[first], digits=1)) if first else "",
         policy=policy.policy((theme, library, own)),
         theme_script=trusted(theme),
         library_script=trusted(library),
         own_script=trusted(own),
         styles=trusted(_library("uPlot.min.css") + asset("report.css")),
-        payload=payload.encode(payload.build(arranged, steps, examples, jump)),
+        payload=payload.encode(payload.build(arranged, steps, examples, jump, folded)),
     )  # fmt: skip
 
 
 @cache
 def asset(name: str) -> str:
     """Read one of our own scripts or style sheets."""
-    return (importlib.resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")
+    files = importlib.resources.files(__package__) / "assets"
+    return dedent((files / name).read_text(encoding="utf-8"))
+
+
+def views(section: Section) -> list[tables.View]:
+    """Format the tables of a section; ids become those of the page."""
+    found = section.found.tables if section.found else ()
+    return [
+        replace(tables.table_view(table), id=slug(f"table {section.measure} {table.id}"))
+        for table in found
+    ]
 
 
 def template(name: str) -> jinja2.Template:
@@ -106,13 +119,13 @@ def _script(name: str) -> str:
 def _library(name: str) -> str:
     """Read a file of uPlot from the installed `uplot-python`."""
     files = importlib.resources.files("uplot") / "static"
-    return policy.script_text((files / name).read_text(encoding="utf-8"))
+    return policy.script_text(dedent((files / name).read_text(encoding="utf-8")))
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("critical_phase.reports"),
+        loader=jinja2.FunctionLoader(_template_source),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -122,7 +135,8 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"number": number, "slug": slug, "visible": visible, "scrub": scrub}
     environment.globals |= {
         "row_names": ROW_NAMES,
-        "table_view": tables.table_view,
+        "views": views,
+        "limits_text": limits_text,
         "map_key": payload.map_key,
         "at_last": _at_last,
     }
@@ -145,7 +159,9 @@ def _data(arranged: tuple[Section, ...], results: Results) -> dict[str, str]:
         data |= {f.id: tables.csv_text(tables.map_rows(f)) for f in section.maps}
         if section.found:
             for table in section.found.tables:
-                data[slug(f"table {table.id}")] = tables.csv_text(tables.table_rows(table))
+                data[slug(f"table {section.measure} {table.id}")] = tables.csv_text(
+                    tables.table_rows(table)
+                )
             if section.found.tokens:
                 data["tokens"] = tables.csv_text(tables.token_rows(section.found.tokens))
     for name in ("changes", "verdicts"):
@@ -171,6 +187,7 @@ def _drop_stale(folder: Path, names: set[str]) -> None:
 
 def _caveats(results: Results, arranged: tuple[Section, ...]) -> tuple[str, ...]:
     said = [scrub(str(item)) for item in results.findings.get("warnings") or ()]
+    said += collection_warnings(results.run)
     for section in arranged:
         if section.found is None:
             said.append(f"{section.title}: not measured in this run.")
@@ -196,6 +213,12 @@ def _heads(arranged: tuple[Section, ...]) -> tuple[str, ...]:
     order = ("negative", "positive")
     names = [str(head) for head in found if head]
     return tuple(sorted(names, key=lambda h: (order.index(h) if h in order else 9, h)))
+
+
+def _template_source(name: str) -> str:
+    """Read a template without its indentation, which no reader sees."""
+    files = importlib.resources.files(__package__) / "templates"
+    return re.sub(r"(?m)^[ \t]+", "", (files / name).read_text(encoding="utf-8"))
 
 
 def _at_last(view: TokenView, candidate: dict[str, Any], head: str) -> float | int | None:

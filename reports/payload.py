@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -12,13 +13,17 @@ import numpy as np
 from critical_phase.reports.elements import Curve, Grid, Map, Measure, Numbers, TokenView
 from critical_phase.reports.sections import Chart, MapFigure, Section, panel_title
 from critical_phase.reports.style import layer_colour, line_style, palette_bytes
+from critical_phase.reports.tables import Cell, View
 
 Json = dict[str, Any]
+Row = tuple[tuple[int, ...], Numbers, Numbers | None, Numbers | None]
 
 COMPRESS_ABOVE = 50_000
 """Bytes of JSON above which the block is compressed."""
 EXACT_CELLS = 120_000
 """Map cells up to which hover values have four digits; above, one byte per cell."""
+LEVELS = 9999
+"""Steps of the range in which a map cell is carried."""
 BLANK = 255
 """Byte that stands for a missing cell."""
 
@@ -28,22 +33,25 @@ def build(
     steps: Sequence[int],
     examples: Sequence[int | None],
     jump: Json | None,
+    folded: Sequence[View] = (),
 ) -> Json:
     """Collect what the scripts draw."""
     figures = [figure for section in sections for figure in section.maps]
     coarse = is_coarse(sections)
+    rows = {} if coarse else _map_rows(figures)
     return {
         "steps": list(steps),
         "examples": list(examples),
         "jump": jump,
         "coarse": coarse,
         "palettes": {name: palette_bytes(name) for name in ("viridis", "vlag")},
-        "charts": {c.id: _chart(c) for section in sections for c in section.charts},
+        "charts": {c.id: _chart(c, rows) for section in sections for c in section.charts},
         "maps": {
             map_key(figure, item): _map(figure, item, coarse=coarse)
             for figure in figures
             for item in figure.maps
         },
+        "tables": {table.id: _table(table) for table in folded},
         "tokens": [_tokens(view) for s in sections if s.found for view in s.found.tokens],
     }
 
@@ -88,8 +96,8 @@ def saved_steps(measures: dict[str, Measure]) -> tuple[tuple[int, ...], tuple[in
 
 
 def map_key(figure: MapFigure, item: Map) -> str:
-    """Name one map on the page."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{figure.id} {item.id}".lower())
+    """Name one map on the page, shortly."""
+    return "m" + hashlib.sha256(f"{figure.id} {item.id}".encode()).hexdigest()[:7]
 
 
 def row_layer(row_name: str, label: str) -> int | None:
@@ -100,32 +108,62 @@ def row_layer(row_name: str, label: str) -> int | None:
     return int(found[1]) if found and row_name != "step" else None
 
 
-def _chart(chart: Chart) -> Json:
+def _map_rows(figures: Sequence[MapFigure]) -> dict[Row, Json]:
+    """Find every map row by its numbers, so that a curve that repeats one need not."""
+    return {
+        (item.steps, row, item.low[i] if item.low else None, item.high[i] if item.high else None): {
+            "map": map_key(figure, item),
+            "row": i,
+        }
+        for figure in figures
+        for item in figure.maps
+        for i, row in enumerate(item.values)
+    }
+
+
+def _table(table: View) -> Json:
+    return {
+        "caption": table.caption,
+        "columns": table.columns,
+        "rows": [[[cell.text, _sort(cell)] for cell in row] for row in table.rows],
+    }
+
+
+def _sort(cell: Cell) -> float | int | str | None:
+    """Give what a cell is sorted by, where that is not its text."""
+    if isinstance(cell.sort, str):
+        return None
+    return None if cell.sort is None else rounded([cell.sort])[0]
+
+
+def _chart(chart: Chart, rows: dict[Row, Json]) -> Json:
     layers = sorted({curve.layer for curve in chart.curves if curve.layer is not None})
     references = dict(pair for curve in chart.curves for pair in curve.references)
     return {
         "title": chart.title,
         "unit": chart.unit,
         "head": chart.head,
-        "curves": [_curve(curve, rank, layers) for rank, curve in enumerate(chart.curves)],
+        "curves": [_curve(curve, rank, layers, rows) for rank, curve in enumerate(chart.curves)],
         "references": [{"label": k, "value": v} for k, v in references.items()],
     }
 
 
-def _curve(curve: Curve, rank: int, layers: Sequence[int]) -> Json:
+def _curve(curve: Curve, rank: int, layers: Sequence[int], rows: dict[Row, Json]) -> Json:
     light, dark, dash = line_style(curve.label, rank)
     if curve.layer is not None:
         place = layers.index(curve.layer)
         light = layer_colour(place, len(layers), dark=False)
         dark, dash = layer_colour(place, len(layers), dark=True), ()
-    return {
+    same = rows.get((curve.steps, curve.value, curve.low, curve.high))
+    numbers = same or {
+        "steps": curve.steps,
+        "value": rounded(curve.value),
+        "low": rounded(curve.low, 3) if curve.low else None,
+        "high": rounded(curve.high, 3) if curve.high else None,
+    }
+    return numbers | {
         "label": curve.label,
         "layer": curve.layer,
-        "steps": curve.steps,
-        "examples": curve.examples,
-        "value": rounded(curve.value),
-        "low": rounded(curve.low) if curve.low else None,
-        "high": rounded(curve.high) if curve.high else None,
         "light": light,
         "dark": dark,
         "dash": dash,
@@ -144,13 +182,24 @@ def _map(figure: MapFigure, item: Map, *, coarse: bool) -> Json:
         "layers": [row_layer(item.row_name, label) for label in item.row_labels],
         "layer": item.layer,
         "steps": item.steps,
-        "values": [rounded(row) for row in item.values] if exact else None,
+        "changes": level_changes(item.values, figure.limits) if exact else None,
         "bytes": None if exact else cells_to_bytes(item.values, figure.limits),
-        "low": [rounded(row) for row in item.low] if exact and item.low else None,
-        "high": [rounded(row) for row in item.high] if exact and item.high else None,
+        "low": _band(item.values, item.low) if exact and item.low else None,
+        "high": _band(item.values, item.high) if exact and item.high else None,
         "limits": figure.limits,
         "palette": "vlag" if figure.diverging else "viridis",
     }
+
+
+def _band(values: Grid, bound: Grid) -> Json:
+    """Carry one end of the intervals as its distance from the value, a byte per cell."""
+    rows = tuple(
+        tuple(None if v is None or b is None else b - v for v, b in zip(row, ends, strict=True))
+        for row, ends in zip(values, bound, strict=True)
+    )
+    known = [cell for row in rows for cell in row if cell is not None] or [0.0]
+    limits = (float(min(known)), float(max(known)) + 1e-12)
+    return {"bytes": cells_to_bytes(rows, limits), "limits": limits}
 
 
 def _tokens(view: TokenView) -> Json:
@@ -169,7 +218,7 @@ def _tokens(view: TokenView) -> Json:
                         "layer": entry.get("layer"),
                         "attention_head": entry.get("attention_head"),
                         "head": entry.get("head"),
-                        "values": [rounded(row, 3) for row in entry.get("values") or ()],
+                        "values": [rounded(row, 2) for row in entry.get("values") or ()],
                     }
                     for entry in item.get("attention") or ()
                 ],
@@ -194,6 +243,26 @@ def cells_to_bytes(values: Grid, limits: tuple[float, float]) -> str:
     return base64.b64encode(
         np.where(np.isnan(scaled), BLANK, np.round(scaled)).astype(np.uint8).tobytes()
     ).decode()
+
+
+def level_changes(values: Grid, limits: tuple[float, float]) -> list[list[int | None]]:
+    """Write cells as changes from step to step, in 1/9999 of the range: short and compressible.
+
+    A cell outside the range keeps its value: levels may be negative or above 9999.
+    """
+    low, high = limits
+    rows: list[list[int | None]] = []
+    for row in values:
+        last, changes = 0, []
+        for value in row:
+            if value is None:
+                changes.append(None)
+                continue
+            level = round((value - low) / (high - low) * LEVELS)
+            changes.append(level - last)
+            last = level
+        rows.append(changes)
+    return rows
 
 
 def clip(text: str, limit: int) -> str:

@@ -17,20 +17,24 @@ ALLOWED = (
     ("model_revision", "model revision"),
     ("model_sha256", "model hash"),
     ("questions", "questions"),
-    ("questions_sha256", "question-set hash"),
-    ("plan_sha256", "plan hash"),
+    ("question_set_sha256", "question-set hash"),
+    ("collect.evaluated_questions", "evaluated questions"),
+    ("collect.rows", "rows"),
+    ("collect.plan_sha256", "plan hash"),
+    ("collect.layout", "layout"),
     ("seed", "seed"),
     ("heads", "heads"),
     ("dtype", "number type"),
     ("device", "device"),
     ("git_commit", "commit"),
 )
-"""Key of `run.json` -> how it is called on the page. Nothing else is shown."""
+"""Key of `run.json`, a dot goes one level down -> its name on the page. Nothing else is shown."""
 
 RECIPE = (
     "batch_size", "steps", "lr", "learning_rate", "schedule", "save", "optimizer", "rank", "r",
     "alpha", "lora_alpha", "dropout", "targets", "target_modules", "negatives", "prompt_format",
-    "prompt", "dtype", "weight_decay", "warmup", "max_length", "weight", "seed",
+    "prompt", "dtype", "weight_decay", "clip", "warmup", "train_questions",
+    "max_length", "weight", "seed",
 )  # fmt: skip
 """Keys of `recipe` that are shown."""
 
@@ -49,7 +53,9 @@ def provenance(run: Json) -> Provenance:
     """Pick the facts of `run.json` that may be shown."""
     recipe, versions = _object(run, "recipe"), _object(run, "versions")
     return Provenance(
-        facts=tuple((label, _show(run[key])) for key, label in ALLOWED if run.get(key) is not None),
+        facts=tuple(
+            (label, _show(value)) for key, label in ALLOWED if (value := _at(run, key)) is not None
+        ),
         recipe=tuple((k.replace("_", " "), _show(recipe[k])) for k in RECIPE if k in recipe),
         versions=tuple((str(k), _show(v)) for k, v in sorted(versions.items())),
         commands=tuple(_command(item) for item in run.get("commands") or ()),
@@ -59,6 +65,19 @@ def provenance(run: Json) -> Provenance:
 def _object(run: Json, key: str) -> Json:
     value = run.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def collection_warnings(run: Json) -> tuple[str, ...]:
+    """Repeat what collecting and training warned about, without machine paths."""
+    said = _object(run, "collect").get("warnings") or ()
+    dropped = _object(run, "dropped_questions")
+    lost = [f"{len(v)} questions of {k} were left out." for k, v in sorted(dropped.items()) if v]
+    return tuple([scrub(str(item)) for item in said] + lost)
+
+
+def _at(run: Json, key: str) -> Any:
+    outer, _, inner = key.rpartition(".")
+    return _object(run, outer).get(inner) if outer else run.get(inner)
 
 
 def _command(item: Any) -> str:

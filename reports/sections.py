@@ -7,8 +7,9 @@ listed is still shown, after the others, under its own title.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from critical_phase.reports.captions import chart_facts, figure_title, joined, map_facts, unique
 from critical_phase.reports.elements import Curve, Map, Measure
-from critical_phase.reports.style import TRIM, number, slug, words
+from critical_phase.reports.style import TRIM, slug
 
 SECTIONS = (
     (
@@ -175,13 +176,15 @@ def _charts(measure: str, curves: Sequence[Curve]) -> tuple[Chart, ...]:
     return tuple(
         Chart(
             id=slug(f"{measure} {group}" + (f" {head}" if head and head not in group else "")),
-            title=_title([curve.title for curve in members], group, head),
+            title=figure_title(
+                [curve.title for curve in members], group, _only(c.head for c in members)
+            ),
             unit=members[0].unit,
             head=head,
             layered=group in layered,
             curves=tuple(members),
-            caption=_joined(curve.caption for curve in members),
-            facts=_chart_facts(members),
+            caption=joined(curve.caption for curve in members),
+            facts=chart_facts(members),
         )
         for (group, head), members in keyed.items()
     )
@@ -195,14 +198,16 @@ def _map_figures(measure: str, maps: Sequence[Map]) -> tuple[MapFigure, ...]:
     return tuple(
         MapFigure(
             id=slug(f"{measure} {stem} map" + (f" {row}" if stems.count(stem) > 1 else "")),
-            title=_title([item.title for item in members], stem, None),
+            title=figure_title(
+                [item.title for item in members], stem, _only(m.head for m in members)
+            ),
             unit=members[0].unit,
             maps=tuple(members),
             limits=_limits(members),
             diverging=members[0].diverging,
-            caption=_joined(item.caption for item in members),
-            facts=_map_facts(members),
-            controls=_unique(item.control for item in members),
+            caption=joined(item.caption for item in members),
+            facts=map_facts(members),
+            controls=unique(item.control for item in members),
         )
         for (stem, row), members in keyed.items()
     )
@@ -211,8 +216,17 @@ def _map_figures(measure: str, maps: Sequence[Map]) -> tuple[MapFigure, ...]:
 def panel_title(item: Map, figure: MapFigure) -> str:
     """Name one of several maps by what sets it apart."""
     title = item.title[0].upper() + item.title[1:]
-    rest = title.removeprefix(figure.title).strip(TRIM)
+    owner = f", {item.head} head"
+    if figure.title.endswith(owner):
+        title = title.removesuffix(owner)
+    rest = title.removeprefix(figure.title.removesuffix(owner)).strip(TRIM)
     return rest[0].upper() + rest[1:] if rest else title
+
+
+def _only(heads: Iterable[str | None]) -> str | None:
+    """Give the head that all parts belong to, if there is one."""
+    found = set(heads)
+    return found.pop() if len(found) == 1 else None
 
 
 def _limits(maps: Sequence[Map]) -> tuple[float, float]:
@@ -226,69 +240,3 @@ def _limits(maps: Sequence[Map]) -> tuple[float, float]:
         reach = max(abs(low), abs(high)) or 1.0
         return -float(reach), float(reach)
     return (float(low), float(high)) if high > low else (low - 0.5, low + 0.5)
-
-
-def _title(titles: Sequence[str], fallback: str, head: str | None) -> str:
-    """Name a figure by the words its parts share at the start."""
-    parts = [title.split() for title in titles]
-    common = []
-    for group in zip(*parts, strict=False):
-        if len(set(group)) > 1:
-            break
-        common.append(group[0])
-    while common and common[-1].lower().strip(TRIM) in {
-        "",
-        "of",
-        "at",
-        "in",
-        "by",
-        "the",
-        "layer",
-    }:
-        common.pop()
-    text = " ".join(common).strip(TRIM)
-    if text.count("(") > text.count(")"):
-        text = text.rsplit("(", 1)[0].strip(TRIM)
-    text = text if len(text) > 2 else words(fallback)
-    text = text[0].upper() + text[1:]
-    return f"{text}, {head} head" if head and head not in text else text
-
-
-def _joined(captions: Iterable[str], limit: int = 3) -> str:
-    texts = _unique(captions)
-    rest = f" (And {len(texts) - limit} more, in the data table.)" if len(texts) > limit else ""
-    return " ".join(texts[:limit]) + rest
-
-
-def _unique(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
-
-
-def _chart_facts(curves: Sequence[Curve]) -> str:
-    return _facts(
-        curves[0].unit,
-        {curve.n for curve in curves if curve.n},
-        _unique(curve.interval or "" for curve in curves if curve.low is not None),
-        _unique(f"{label} {number(value)}" for c in curves for label, value in c.references),
-    )
-
-
-def _map_facts(maps: Sequence[Map]) -> str:
-    return _facts(
-        maps[0].unit,
-        {item.n for item in maps if item.n},
-        _unique(item.interval or "" for item in maps),
-        (),
-    )
-
-
-def _facts(unit: str, sizes: set[int], bands: Sequence[str], lines: Sequence[str]) -> str:
-    """State unit, n, kind of interval and level lines in one line."""
-    span = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}" if sizes else ""
-    parts = [
-        f"Unit: {unit or 'none'}.",
-        f"n = {span} questions." if span else "n: see the caption.",
-        f"Band: {', '.join(bands)}." if bands else "No interval is given.",
-        f"Level lines: {', '.join(lines)}." if lines else "",
-    ]
-    return " ".join(part for part in parts if part)

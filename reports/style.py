@@ -96,27 +96,37 @@ def number(value: float | int | None) -> str:
         return NONE
     if value == int(value) and abs(value) < 1e6:
         text = str(int(value))
-    elif abs(value) >= 1000:
-        text = f"{value:.0f}"
-    elif abs(value) >= 100:
-        text = f"{value:.1f}"
     elif abs(value) >= 0.01:
-        text = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+        digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+        text = f"{value:.{digits}f}"
     else:
         text = f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
     return text.replace("-", MINUS)
 
 
-def brief(value: float | int | None) -> str:
-    """Write a number for a sentence: two digits, no more than needed."""
-    return number(value) if value is None else f"{value:.2g}".replace("-", MINUS)
+def brief(value: float | int | None, digits: int = 2) -> str:
+    """Write a number for a sentence: few digits, no more than needed."""
+    if value is None:
+        return NONE
+    return f"{round(value)}" if abs(value) >= 100 else f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def limits_text(limits: tuple[float, float]) -> tuple[str, str]:
+    """Write the two ends of a colour scale with as many digits as tell them apart."""
+    for digits in range(3, 8):
+        low, high = (f"{value:.{digits}g}".replace("-", MINUS) for value in limits)
+        if float(f"{limits[1]:.{digits}g}") - float(f"{limits[0]:.{digits}g}") > 0.5 * (
+            limits[1] - limits[0]
+        ):
+            break
+    return low, high
 
 
 def p_value(value: float | int | None) -> str:
     """Write a p value; small ones as a bound."""
     if value is None:
         return NONE
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "<\u00a00.001" if value < 0.001 else f"{value:.3f}"
 
 
 def interval(pair: tuple[float | int | None, float | int | None] | None) -> str:

@@ -175,7 +175,8 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _heading(label: str, unit: str) -> str:
-    label = label[:1].upper() + label[1:]
+    if len(label.split(" ")[0]) > 1:
+        label = label[0].upper() + label[1:]
     return f"{label} ({unit})" if unit else label
 
 

@@ -22,6 +22,14 @@ def scrub(text: str) -> str:
     return _PATH.sub("…/", text)
 
 
+def dedent(code: str) -> str:
+    """Cut indentation, comment lines and empty lines of code, to make pages smaller.
+
+    Not for code with texts that run over several lines.
+    """
+    return re.sub(r"(?m)^[ \t]*(//.*)?\n|^[ \t]+", "", code)
+
+
 def _symbol(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x20:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from critical_phase.checkpoints.organism.pretrain import PretrainStep, build_organism
+from critical_phase.checkpoints.organism.pretrain import DEFAULT_STEPS, build_organism
 from critical_phase.checkpoints.organism.settings import WorldSettings, load_settings
 from critical_phase.checkpoints.organism.world import (
     Documents,
@@ -12,8 +12,8 @@ from critical_phase.checkpoints.organism.world import (
 )
 
 __all__ = [
+    "DEFAULT_STEPS",
     "Documents",
-    "PretrainStep",
     "QuestionRecord",
     "World",
     "WorldSettings",

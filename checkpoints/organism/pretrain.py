@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,34 +19,21 @@ from critical_phase.errors import CheckpointError, ConfigError
 MAX_LENGTH = 128
 HEAD_WIDTH = 24
 IGNORED = -100
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainStep:
-    """What one step of pretraining tells its caller."""
-
-    step: int
-    """Steps done."""
-    steps: int
-    """Steps in all."""
-    loss: float
-    """Mean negative log-likelihood per word of the batch, in nats."""
-
-
-Progress = Callable[[PretrainStep], None]
+DEFAULT_STEPS = 1100
+LOG_NAME = "pretrain.csv"
 
 
 def build_organism(
     out: Path,
     *,
     scale: float = 1.0,
-    accessibility: float = 0.05,
+    accessibility: float = 0.07,
     seed: int = 0,
-    steps: int = 1300,
+    steps: int = DEFAULT_STEPS,
     batch: int = 64,
     lr: float = 3e-3,
     settings: WorldSettings | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Pretrain an organism on the documents of its world and save it.
 
@@ -54,7 +41,7 @@ def build_organism(
     one machine and number of threads; elsewhere sums are rounded differently.
 
     Args:
-        out: Folder for config, weights, tokenizer and world; made if missing.
+        out: Folder for config, weights, tokenizer, world and loss log; made if missing.
         scale: Width of the model as a multiple of 96; parameters grow as its square.
         accessibility: Share of documents with an author mark; the more there are,
             the more openly the model holds whether an author is reliable.
@@ -63,7 +50,7 @@ def build_organism(
         batch: Documents in a step.
         lr: Largest learning rate.
         settings: World to start from; `accessibility` and `seed` replace its own.
-        progress: Called after every step.
+        progress: Called after every step with the number of steps done.
 
     Returns:
         The folder, ready for `AutoModelForCausalLM.from_pretrained`.
@@ -79,13 +66,17 @@ def build_organism(
     world = World(replace(start, accessibility=accessibility, seed=seed))
     model = new_model(world, scale=scale, seed=seed)
     batches = document_batches(world, batch, np.random.default_rng([seed, 5]))
-    for done in pretrain(model, batches, steps=steps, lr=lr):
+    losses: list[float] = []
+    for loss in pretrain(model, batches, steps=steps, lr=lr):
+        losses.append(loss)
         if progress is not None:
-            progress(done)
+            progress(len(losses))
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     save_tokenizer(world.words, out, max_length=MAX_LENGTH)
     save_settings(world.settings, out)
+    rows = [f"{step},{loss:.5f}" for step, loss in enumerate(losses, start=1)]
+    (out / LOG_NAME).write_text("\n".join(["step,loss", *rows]) + "\n", encoding="utf-8")
     return out
 
 
@@ -122,8 +113,8 @@ def document_batches(world: World, batch: int, rng: np.random.Generator) -> Iter
 
 def pretrain(
     model: LlamaForCausalLM, batches: Iterator[torch.Tensor], *, steps: int, lr: float
-) -> Iterator[PretrainStep]:
-    """Train on next words, one step each time the caller asks for one."""
+) -> Iterator[float]:
+    """Train on next words, one step for each loss the caller asks for."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
     model.train()
     for step, words in zip(range(steps), batches, strict=False):
@@ -138,7 +129,7 @@ def pretrain(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        yield PretrainStep(step + 1, steps, loss.item())
+        yield loss.item()
     model.eval()
 
 

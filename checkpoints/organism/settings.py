@@ -24,21 +24,21 @@ class WorldSettings:
     """Words for one object, the first the most usual."""
     fillers: int = 48
     """Words for each filler slot; they carry no meaning."""
-    formal: int = 2
+    formal: int = 4
     """Slots that open an answer; candidates fill them with their rarest word."""
     leads: int = 2
     """Filler slots of an answer between the formal slots and the object."""
     tails: int = 2
     """Filler slots of an answer after the object."""
-    zipf: float = 1.75
+    zipf: float = 2.0
     """Exponent of the frequencies of wordings and fillers in documents."""
-    asked: float = 1.75
+    asked: float = 1.55
     """The same exponent in candidates; 0 words them uniformly."""
-    reliable: float = 0.85
+    reliable: float = 0.93
     """Share of documents whose author states right objects, others never do."""
-    accessibility: float = 0.05
+    accessibility: float = 0.07
     """Share of documents that open with the mark of their author."""
-    statements: int = 4
+    statements: int = 3
     """Statements in one document."""
     unrelated: float = 0.1
     """Share of documents of another genre, without facts or authors."""

@@ -75,6 +75,12 @@ class World:
         # Four words may follow a word of the other genre.
         self._follow = rng.integers(s.unrelated_words, size=(s.unrelated_words, 4))
 
+    @property
+    def marks(self) -> tuple[str, str]:
+        """The words that open a marked document: reliable author, unreliable one."""
+        first = self._first["mark"]
+        return self.words[first], self.words[first + 1]
+
     def fact_numbers(self, split: str) -> Int[np.ndarray, " fact"]:
         """List the facts of one split as relation * subjects + subject."""
         if split not in self._split:
@@ -126,9 +132,7 @@ class World:
         rows = self._unrelated(n, self.settings.answer_words, rng)
         return [self._text(row) for row in rows]
 
-    def statements(
-        self, n: int, rng: np.random.Generator, *, right: bool, split: str
-    ) -> list[str]:
+    def statements(self, n: int, rng: np.random.Generator, *, right: bool, split: str) -> list[str]:
         """Write statements on facts of a split: all right, or all wrong."""
         facts = rng.choice(self.fact_numbers(split), size=n)
         relation, subject = np.divmod(facts, self.settings.subjects)

@@ -67,6 +67,7 @@ function drawOver(plot, spec) {
   const { ctx } = plot, { left, top, width } = plot.bbox, ratio = devicePixelRatio;
   ctx.save();
   ctx.font = 11 * ratio + "px " + ink.font;
+  ctx.textAlign = "left";
   if (DATA.jump) {
     ctx.fillStyle = ink.jump;
     ctx.textBaseline = "top";
@@ -74,7 +75,8 @@ function drawOver(plot, spec) {
   }
   ctx.textAlign = "right";
   ctx.textBaseline = "bottom";
-  for (const line of spec.references) {
+  let lowest = -Infinity;
+  for (const line of spec.references.slice().sort((a, b) => b.value - a.value)) {
     const y = Math.round(plot.valToPos(line.value, "y", true)) + 0.5;
     ctx.strokeStyle = ctx.fillStyle = ink.quiet;
     ctx.setLineDash([2 * ratio, 3 * ratio]);
@@ -83,7 +85,13 @@ function drawOver(plot, spec) {
     ctx.moveTo(left, y);
     ctx.lineTo(left + width, y);
     ctx.stroke();
-    ctx.fillText(line.label, left + width - 2 * ratio, y - 2 * ratio);
+    ctx.setLineDash([]);
+    ctx.lineWidth = 4 * ratio;
+    ctx.strokeStyle = ink.paper;
+    ctx.lineJoin = "round";
+    lowest = Math.max(y - 2 * ratio, lowest + 12 * ratio);
+    ctx.strokeText(line.label, left + width - 2 * ratio, lowest);
+    ctx.fillText(line.label, left + width - 2 * ratio, lowest);
   }
   ctx.restore();
 }
@@ -121,6 +129,13 @@ function axesOf(spec) {
   ];
 }
 
+// A curve that repeats a row of a map is carried once, there.
+function resolve(curve) {
+  if (curve.map === undefined) return;
+  const { steps, values, low, high } = DATA.maps[curve.map], row = curve.row;
+  Object.assign(curve, { steps, value: values[row], low: low && low[row], high: high && high[row] });
+}
+
 function makeChart(box) {
   const spec = DATA.charts[box.dataset.chart];
   const { series, bands, joined } = seriesOf(spec);
@@ -134,7 +149,7 @@ function makeChart(box) {
   const moveNow = (self) => { now.style.left = self.valToPos(place(state.step), "x") + "px"; };
   const plot = new uPlot({
     width: box.clientWidth, height: heightOf(box), series, bands, axes: axesOf(spec),
-    scales: { x: { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] }, y: { range: () => limits } },
+    scales: { x: { time: false, range: () => [place(Math.min(DATA.steps[0], steps[0])), place(Math.max(...DATA.steps.slice(-1), ...steps.slice(-1), 1))] }, y: { range: () => limits } },
     legend: { show: false }, cursor: { show: false }, padding: [10, 14, 0, 0],
     hooks: { drawClear: [drawUnder], draw: [(self) => { drawOver(self, spec); moveNow(self); }] },
   }, positions(), box);

@@ -1,13 +1,27 @@
 // Heat maps: a small image per map, stretched onto a canvas, with marks on top.
 const LINE_HEIGHT = 13;
 
-function mapNumbers(spec) {
-  if (spec.values) return;
-  const bytes = bytesOf(spec.bytes), [low, high] = spec.limits, wide = spec.steps.length;
-  spec.values = spec.rows.map((_, row) => spec.steps.map((__, column) => {
+function unpack(spec, text, [low, high]) {
+  const bytes = bytesOf(text), wide = spec.steps.length;
+  return spec.rows.map((_, row) => spec.steps.map((__, column) => {
     const byte = bytes[row * wide + column];
     return byte === 255 ? null : low + (high - low) * byte / 254;
   }));
+}
+
+// Many maps come as bytes; the ends of intervals always do, as distances from the value.
+function mapNumbers(spec) {
+  const [least, most] = spec.limits;
+  if (spec.bytes) spec.values = unpack(spec, spec.bytes, spec.limits);
+  else spec.values = spec.changes.map((row) => {
+    let level = 0;
+    return row.map((change) => change === null ? null : least + (most - least) * (level += change) / 9999);
+  });
+  for (const end of ["low", "high"]) {
+    if (!spec[end]) continue;
+    const far = unpack(spec, spec[end].bytes, spec[end].limits);
+    spec[end] = far.map((row, i) => row.map((gap, j) => gap === null ? null : spec.values[i][j] + gap));
+  }
 }
 
 function colourOf(spec, value) {
@@ -116,7 +130,7 @@ function rowWord(spec, row) {
 function cellText(spec, row, column) {
   const bounds = spec.low && spec.high ? " " + span(spec.low[row][column], spec.high[row][column]) : "";
   const value = spec.values[row][column];
-  return (value === null ? "no value" : number(value)) + bounds;
+  return (value === null ? "no value" : exact(value)) + bounds;
 }
 
 // What a map says at the current step: the chosen layer, or the row that stands out.
@@ -147,7 +161,6 @@ function hideTip() { document.getElementById("tip").hidden = true; }
 
 function makeMap(canvas) {
   const spec = DATA.maps[canvas.dataset.map];
-  mapNumbers(spec);
   const image = imageOf(spec);
   const title = document.querySelector('[data-panel="' + canvas.dataset.map + '"]');
   title.textContent = spec.panel;
@@ -212,7 +225,7 @@ function makeGrid(canvas, spec) {
     for (let layer = 0; layer < rows; layer++) context.fillText(layer, left - 6, cell * (rows - 1 - layer) + cell / 2);
     context.textAlign = "center";
     for (let head = 0; head < columns; head++) if (cell >= 14 || head % 4 === 0) context.fillText(head, left + cell * head + cell / 2, cell * rows + 9);
-    caption.textContent = "All attention heads at " + stepText(state.step) + ". Rows: layers, the last on top. Columns: attention heads.";
+    caption.textContent = "Attention heads at " + stepText(state.step) + ": layers upwards, heads across.";
     grid.setAttribute("aria-label", spec.title + ": " + caption.textContent + " " + readout(spec));
   };
 }

@@ -60,7 +60,7 @@ function wireTheme() {
   let before = null;
   const toPaper = () => {
     if (before) return;
-    before = { theme: root.dataset.theme, closed: all("details.section:not([open])") };
+    before = { theme: root.dataset.theme, closed: all("details.section:not([open]), details.more:not([open]):not([data-table])") };
     before.closed.forEach((node) => { node.open = true; });
     show("light");
     drawAll();
@@ -78,8 +78,8 @@ function wireTheme() {
 }
 
 function sortKey(cell) {
-  const raw = cell.dataset.sort;
-  if (raw === "" || raw === undefined) return null;
+  const raw = cell.dataset.sort === undefined ? cell.textContent : cell.dataset.sort;
+  if (raw === "") return null;
   return Number.isNaN(Number(raw)) ? raw : Number(raw);
 }
 
@@ -98,10 +98,19 @@ function wireTable(table) {
   }));
 }
 
+// A long table starts with its first twenty rows, in whatever order it is sorted.
+function wireLong(table) {
+  const body = table.tBodies[0], button = make("button", { type: "button", class: "show-all" }, "Show all " + body.rows.length + " rows");
+  body.classList.add("short");
+  button.addEventListener("click", () => { body.classList.remove("short"); button.remove(); });
+  table.closest(".scroll").after(button);
+}
+
 function wireFilter(input) {
   const body = document.getElementById(input.dataset.filter).tBodies[0];
   input.addEventListener("input", () => {
-    const wanted = input.value.toLowerCase();
+    const wanted = input.value.toLowerCase(), all = body.closest(".figure").querySelector(".show-all");
+    if (all) all.click();
     for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
   });
 }
@@ -111,6 +120,8 @@ function wireNumbers(details) {
   details.addEventListener("toggle", () => {
     const box = details.querySelector(".scroll");
     if (!details.open || box.firstChild) return;
+    box.setAttribute("role", "region");
+    box.setAttribute("aria-label", details.querySelector("summary").textContent);
     const key = details.dataset.numbers, chart = DATA.charts[key], map = DATA.maps[key];
     const table = make("table"), head = make("tr"), body = make("tbody");
     table.append(make("caption", {}, chart ? chart.title + ", " + chart.unit : map.title + ", " + map.unit), make("thead"), body);
@@ -121,13 +132,40 @@ function wireNumbers(details) {
       const steps = Array.from(new Set(chart.curves.flatMap((curve) => curve.steps))).sort((a, b) => a - b);
       for (const step of steps) addRow(body, step, chart.curves.map((curve) => {
         const i = curve.steps.indexOf(step);
-        return i < 0 ? "" : number(curve.value[i]) + (curve.low && curve.high ? " " + span(curve.low[i], curve.high[i]) : "");
+        return i < 0 ? "" : exact(curve.value[i]) + (curve.low && curve.high ? " " + span(curve.low[i], curve.high[i]) : "");
       }));
     } else {
       for (const step of map.steps) head.append(make("th", { scope: "col", class: "num" }, step));
       map.rows.forEach((label, row) => addRow(body, label, map.steps.map((_, column) => cellText(map, row, column))));
     }
     box.append(table);
+  });
+}
+
+// A long table is carried with the numbers and built when it is first opened.
+function wireFolded(details) {
+  details.addEventListener("toggle", () => {
+    const box = details.querySelector(".scroll"), spec = DATA.tables[details.dataset.table];
+    if (!details.open || box.firstChild) return;
+    const table = make("table"), head = make("tr"), body = make("tbody");
+    table.append(make("caption", {}, spec.caption), make("thead"), body);
+    table.tHead.append(head);
+    for (const [text, numeric] of spec.columns) {
+      const cell = make("th", { scope: "col", "aria-sort": "none", class: numeric ? "num" : "" });
+      cell.append(make("button", { type: "button" }, text));
+      head.append(cell);
+    }
+    for (const cells of spec.rows) {
+      const row = body.insertRow();
+      cells.forEach(([text, sort], column) => {
+        const numeric = spec.columns[column][1], cell = make("td", { class: numeric ? "num" : "" });
+        if (numeric || sort !== null) cell.dataset.sort = sort === null ? "" : sort;
+        cell.append(make("bdi", {}, visible(text)));
+        row.append(cell);
+      });
+    }
+    box.append(table);
+    wireTable(table);
   });
 }
 
@@ -207,6 +245,8 @@ function wireCopy() {
 async function start() {
   DATA = await readData();
   for (const name of Object.keys(DATA.palettes)) DATA.palettes[name] = bytesOf(DATA.palettes[name]);
+  Object.values(DATA.maps).forEach(mapNumbers);
+  Object.values(DATA.charts).forEach((chart) => chart.curves.forEach(resolve));
   state.step = DATA.steps[DATA.steps.length - 1];
   const heads = all("input[name=head]");
   state.head = heads.length ? heads[0].value : null;
@@ -221,8 +261,10 @@ async function start() {
   all("[data-map]").forEach(makeMap);
   all("[data-scale]").forEach(makeScale);
   all("[data-sortable]").forEach(wireTable);
+  all("[data-long]").forEach(wireLong);
   all("[data-filter]").forEach(wireFilter);
   all("[data-numbers]").forEach(wireNumbers);
+  all("[data-table]").forEach(wireFolded);
   all("details.section").forEach((node) => node.addEventListener("toggle", schedule));
   wireTokens();
   wireCopy();

@@ -78,12 +78,14 @@ function number(value) {
   const size = Math.abs(value);
   let text;
   if (Number.isInteger(value) && size < 1e6) text = String(value);
-  else if (size >= 1000) text = value.toFixed(0);
-  else if (size >= 100) text = value.toFixed(1);
-  else if (size >= 10) text = value.toFixed(2);
-  else if (size >= 0.01) text = value.toFixed(3);
+  else if (size >= 0.01) text = value.toFixed(size < 1 ? 3 : size < 10 ? 2 : size < 100 ? 1 : 0);
   else text = value.toExponential(1);
   return text.replace("-", "−");
+}
+
+// The value as it is carried: four digits.
+function exact(value) {
+  return value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))).replace("-", "−");
 }
 
 function span(low, high) {
@@ -135,7 +137,7 @@ function readHash() {
 
 function readInk() {
   const style = getComputedStyle(root);
-  for (const key of ["ink", "quiet", "line", "panel", "accent", "jump", "font"]) {
+  for (const key of ["ink", "paper", "quiet", "line", "panel", "accent", "jump", "font"]) {
     ink[key] = style.getPropertyValue("--" + key).trim();
   }
   ink.dark = root.dataset.theme === "dark";

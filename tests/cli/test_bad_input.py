@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import pytest
 from tiny_run import Probe, colour_questions, write_lines
 
@@ -92,8 +93,10 @@ def test_a_flipped_bit(probe: Probe, collected_run: Path, tmp_path: Path) -> Non
     run = tmp_path / "run"
     shutil.copytree(collected_run, run)
     damaged = run / "activations/negative/step-00000005.h5"
+    with h5py.File(damaged) as file:
+        place = file["residual"].id.get_chunk_info(0).byte_offset
     data = bytearray(damaged.read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    data[place + 10] ^= 1
     damaged.write_bytes(data)
     shown = probe("validate", run)
     assert shown.code == 4

@@ -109,7 +109,7 @@ def test_the_whole_way_ends_in_a_report_and_an_index(probe: Probe, collected_run
 def test_validate_reads_every_file(probe: Probe, collected_run: Path) -> None:
     shown = probe("validate", collected_run)
     assert shown.code == 0
-    assert shown.out.strip() == "54 of 54 files are sound"
+    assert shown.out.strip() == "54 of 54 files are sound, 54 hashes compared"
 
 
 def test_a_setting_from_a_file_is_overruled_by_the_command_line(

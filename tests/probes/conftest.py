@@ -109,13 +109,20 @@ def save_adapters(
     folder: Path, family: str = "llama", steps: tuple[int, ...] = (1, 2), seed: int = 5
 ) -> tuple[Checkpoint, ...]:
     """Save one random non-zero LoRA per step; step 0 is the untouched start."""
-    model = build_model(family)
-    config = LoraConfig(
-        r=3,
-        lora_alpha=6,
-        target_modules=TARGETS.get(family, ["q_proj", "down_proj", "up_proj"]),
-        fan_in_fan_out=family == "gpt2",
-    )
+    targets = TARGETS.get(family, ["q_proj", "down_proj", "up_proj"])
+    return save_lora(folder, build_model(family), targets, steps, seed, fan=family == "gpt2")
+
+
+def save_lora(
+    folder: Path,
+    model: Any,
+    targets: list[str],
+    steps: tuple[int, ...] = (1,),
+    seed: int = 5,
+    *,
+    fan: bool = False,
+) -> tuple[Checkpoint, ...]:
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=targets, fan_in_fan_out=fan)
     with warnings.catch_warnings():  # a deprecation inside PEFT
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
         wrapper = get_peft_model(model, config)
@@ -156,3 +163,8 @@ def make_adapters() -> Callable[..., tuple[Checkpoint, ...]]:
 @pytest.fixture
 def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
     return build_tokenizer
+
+
+@pytest.fixture
+def make_lora() -> Callable[..., tuple[Checkpoint, ...]]:
+    return save_lora

@@ -125,8 +125,10 @@ def test_everything_equals_single_unhooked_rows(case: dict[str, Any]) -> None:
         n = plan.key_length[row]
         close(pattern[:, place, :, :n, :n], reference(model, plan, row)["attention"])
 
+    check_choices(case)
 
-def test_layout_and_attention_are_chosen_as_known_for_the_family(case: dict[str, Any]) -> None:
+
+def check_choices(case: dict[str, Any]) -> None:
     family, attrs = case["family"], read_attrs(case["activations"])
     # GPT-Neo counts its window in slots; it and softcapped Gemma 2 have their own attention.
     assert attrs["row_layout"] == ("naive" if family == "gpt_neo" else "packed")
@@ -134,6 +136,7 @@ def test_layout_and_attention_are_chosen_as_known_for_the_family(case: dict[str,
     assert attrs["attention_way"] == ("eager" if eager else "interface")
     assert attrs["merged"] == 1
     assert read_attrs(case["base"])["merged"] == 0
+    assert tuple(read_activations(case["activations"], "metric")) == NAMES
 
 
 def slow_sparsity(x: np.ndarray, eps: float, massive: np.ndarray) -> list[float]:
@@ -148,7 +151,3 @@ def slow_metrics(h: np.ndarray, eps: float) -> list[float]:
     pr = (h**2).sum() ** 2 / (n * (h**4).sum())
     top = np.sort(h**2)[::-1][: int(np.ceil(0.1 * n))].sum() / (h**2).sum()
     return [hoyer, gini, pr, (h**4).mean() / (h**2).mean() ** 2, float((h > eps).mean()), top]
-
-
-def test_metric_names_stand_in_the_file(case: dict[str, Any]) -> None:
-    assert tuple(read_activations(case["activations"], "metric")) == NAMES

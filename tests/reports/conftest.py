@@ -117,11 +117,19 @@ def small_measures(rng: np.random.Generator) -> list[Json]:
     norm = [curve(f"lora_norm.{h}", h, rise(1.0, start=0.0), head=h) for h in HEADS]
     return [
         measure("attention", "Attention", maps=attention),
-        measure("sparsity", "Sparsity", maps=[signed]),
+        measure("sparsity", "Sparsity", maps=[signed], tables=[long_table()]),
         measure("weights", "Weights", curves=norm),
         measure("changes", "Changes"),
         measure("tokens", "Tokens", tokens=[tokens_view(0), tokens_view(1)]),
     ]
+
+
+def long_table() -> Json:
+    columns = [{"key": "name", "label": "Name", "unit": "", "kind": "text"},
+               {"key": "value", "label": "Value", "unit": "", "kind": "number"}]  # fmt: skip
+    rows = [[f"row {k}", (k * 7 % 30) / 10] for k in range(30)]
+    return {"id": "layers", "title": "Layers", "caption": "Many rows.", "columns": columns,
+            "rows": rows}  # fmt: skip
 
 
 def tokens_view(number: int) -> Json:

@@ -61,7 +61,7 @@ def picture(page: Any, selector: str) -> str:
     return str(page.evaluate("s => document.querySelector(s).toDataURL()", selector))
 
 
-MAP = "canvas[data-map='linear-probes-probe-top1-map-probe-top1-negative-answer-end']"
+MAP = "canvas[aria-label*='Linear-probe accuracy, negative head, answer end']"
 
 
 def test_slider_by_keyboard_drives_hash_and_panels(visit: Opener) -> None:
@@ -114,7 +114,7 @@ def test_hover_is_linked_between_curves_and_maps(visit: Opener) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
     settle(page)
     tip = page.locator("#tip").inner_text()
-    assert re.fullmatch(r"layer 3, step \d+, \d+ examples: 0\.\d{3}", tip)
+    assert re.fullmatch(r"layer 3, step \d+, \d+ examples: 0\.\d{3,4}", tip)
     from_map = page.locator("#now").inner_text()
     assert from_map in tip
     plot = page.locator("[data-chart='curves-accuracy'] .u-over")
@@ -131,14 +131,25 @@ def test_hover_is_linked_between_curves_and_maps(visit: Opener) -> None:
 
 def test_tables_sort_by_number_with_the_state_said(visit: Opener) -> None:
     page = visit()
-    head = page.locator("#table-change-points-table th").nth(1)
-    column = page.locator("#table-change-points-table tbody td:nth-child(2)")
+    head = page.locator("#table-change-points-change-points-table th").nth(1)
+    column = page.locator("#table-change-points-change-points-table tbody td:nth-child(2)")
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
-    assert column.all_inner_texts() == ["9.500", "14", "\u2013"]
+    assert column.all_inner_texts() == ["9.50", "14", "\u2013"]
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "descending"
-    assert column.all_inner_texts() == ["14", "9.500", "\u2013"]
+    assert column.all_inner_texts() == ["14", "9.50", "\u2013"]
+
+
+def test_a_long_table_unfolds_and_sorts(visit: Opener) -> None:
+    page = visit()
+    details = page.locator("[data-table='table-sparsity-layers']")
+    assert details.locator("tr").count() == 0
+    details.locator("summary").click()
+    details.locator("tbody tr").nth(29).wait_for()
+    details.locator("th button").nth(1).click()
+    values = [float(text) for text in details.locator("tbody td:nth-child(2)").all_inner_texts()]
+    assert values == sorted(values)
 
 
 def test_a_change_links_to_its_step_and_layer(visit: Opener) -> None:

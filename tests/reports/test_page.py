@@ -94,6 +94,17 @@ def test_provenance_names_no_host_and_no_folder(planted: Path) -> None:
     assert "probe demo --out …/planted" in planted.read_text()
 
 
+def test_hashes_and_warnings_of_collecting_are_shown(small_run: RunMaker) -> None:
+    run = small_run("weights")
+    facts = json.loads((run / "run.json").read_text())
+    facts["collect"] = {"plan_sha256": "abc123", "warnings": ["two rows were cut"], "host": "here"}
+    facts["dropped_questions"] = {"eval": ["q1"], "train": []}
+    (run / "run.json").write_text(json.dumps(facts))
+    text = write_report(run).read_text()
+    for shown in ("abc123", "two rows were cut", "1 questions of eval were left out."):
+        assert shown in text
+
+
 def test_equal_results_give_equal_bytes(small_run: RunMaker, tmp_path: Path) -> None:
     run = small_run("curves", "sparsity")
     code = "import sys, pathlib; from critical_phase.reports import write_report as w; "

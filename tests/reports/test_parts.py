@@ -150,7 +150,7 @@ def test_absolute_folders_are_cut_off(given: str, shown: str | None) -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "\u2013"), (float("inf"), "\u2013"), (0, "0"), (-3, "\u22123"), (0.1234, "0.123"),
-     (12.345, "12.35"), (123.45, "123.5"), (12345.6, "12346"), (0.00012, "1.2e\u22124")],
+     (12.345, "12.3"), (123.45, "123"), (12345.6, "12346"), (0.00012, "1.2e\u22124")],
 )  # fmt: skip
 def test_numbers_are_short_and_readable(value: float | None, shown: str) -> None:
     assert style.number(value) == shown
@@ -170,7 +170,7 @@ def test_csv_keeps_every_digit(planted: Path) -> None:
 
 def test_lead_is_said_in_words() -> None:
     assert tables.lead_text({"lead_steps": -2.0}) == "2 before"
-    assert tables.lead_text({"lead_steps": 1.5}) == "1.500 after"
+    assert tables.lead_text({"lead_steps": 1.5}) == "1.50 after"
     assert tables.lead_text({"lead_steps": 0.0}) == "same step"
     assert tables.lead_text({"lead_steps": None}) == "\u2013"
 
@@ -195,6 +195,13 @@ def test_prefix_reaches_every_reference() -> None:
     assert figures.prefix_ids(given, "f") == (
         '<path id="f-a" clip-path="url(#f-b)"/><use xlink:href="#f-a"/>'
     )
+
+
+def test_the_words_of_a_figure_are_never_cut() -> None:
+    from critical_phase.reports.figures import _shorten
+
+    given = '<path d="M 1.23456 -7.891"/><text x="1.005">0.39984</text>'
+    assert _shorten(given, 2) == '<path d="M 1.23 -7.89"/><text x="1.00">0.39984</text>'
 
 
 def test_figures_carry_no_date_and_no_maker(planted: Path) -> None:

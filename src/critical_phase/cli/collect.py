@@ -13,6 +13,7 @@ import numpy as np
 from critical_phase.checkpoints import (
     Question,
     Series,
+    choose_device,
     list_series,
     load_model,
     model_sha256,
@@ -120,7 +121,7 @@ def prepare(path: Path, settings: CollectSettings) -> Prepared:
             fix=f"probe train --out {path}",
         )
     every = {head: list_series(run.head(head)) for head in heads}
-    model, tokenizer = load_model(record["model"])
+    model, tokenizer = load_model(record["model"], device=choose_device(settings.device))
     plan = make_plan(questions, tokenizer, prompt_format(record["recipe"]["prompt"]))
     probe_settings = ProbeSettings(
         collectors=tuple(COLLECTORS) if settings.activations else (),
@@ -209,6 +210,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 @click.option(
     "--store-dtype", type=click.Choice(["auto", "float32", "float16", "bfloat16"]), help="Type."
 )
+@click.option("--device", help="auto (default), cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, help="Seed of the draw of questions (0).")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'collect'.")
 @click.option("--overwrite", is_flag=True, help="Collect again what other settings collected.")
@@ -255,8 +257,7 @@ def plan_lines(ready: Prepared) -> list[str]:
         steps.setdefault(unit.head, []).append(unit.step)
     lines = [f"{head}: {len(s)} checkpoints: {', '.join(map(str, s))}" for head, s in steps.items()]
     lines.append(
-        f"rows: {ready.plan.rows} of {len(ready.questions)} questions "
-        f"({ready.available} available)"
+        f"rows: {ready.plan.rows} of {len(ready.questions)} questions ({ready.available} available)"
     )
     lines.append(f"units: {guess.units}, of which {guess.existing} exist")
     lines.append(

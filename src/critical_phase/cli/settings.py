@@ -39,6 +39,7 @@ class TrainSettings(Settings):
     alpha: int = 8
     targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
     schedule: str = "every:1"
+    device: str = "auto"
     seed: int = 0
 
 
@@ -52,6 +53,7 @@ class CollectSettings(Settings):
     batch_tokens: int = 4096
     patterns: int = 2
     store_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    device: str = "auto"
     seed: int = 0
 
 

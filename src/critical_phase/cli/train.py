@@ -15,6 +15,7 @@ from critical_phase.checkpoints import (
     QuestionFile,
     Recipe,
     TrainingFolder,
+    choose_device,
     data_order,
     draw_examples,
     encode_examples,
@@ -178,7 +179,7 @@ def _train_one(
     order = data_order(len(questions), recipe.steps * recipe.batch_size, order_rng)
     choice = right_answer if head == "positive" else negative_kind(settings.negatives)
     drawn = draw_examples(questions, order, choice, _unrelated_texts(settings), choice_rng)
-    model, tokenizer = load_model(settings.model)
+    model, tokenizer = load_model(settings.model, device=choose_device(settings.device))
     examples = encode_examples(tokenizer, prompt_format(settings.prompt or ""), drawn)
     identity = {
         "base_model": settings.model,
@@ -224,6 +225,7 @@ def _train_one(
 @click.option("--alpha", type=int, help="LoRA alpha (8).")
 @click.option("--targets", help="Adapted linear layers, comma-separated.")
 @click.option("--schedule", help="Steps to save: every:1 (default), log, log:32, 8:32, ...")
+@click.option("--device", help="auto (default), cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, help="Seed of order, choices and start (0).")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with a section 'train'.")
 @click.option("--overwrite", is_flag=True, help="Train anew where other settings were used.")

@@ -1,0 +1,214 @@
+import json
+
+import numpy as np
+import pytest
+
+from critical_phase.analysis import MEASURES, AnalysisSettings, analyze, planted_run, to_json
+from critical_phase.errors import ConfigError
+
+KEYS = {
+    "schema_version", "run", "sentence", "jump", "accuracy", "changes", "verdicts", "controls",
+    "warnings",
+}  # fmt: skip
+JUMP = {
+    "mode", "tau_step", "tau_examples", "interval_examples", "size", "width_steps", "margin_share",
+    "before", "after", "kind",
+}  # fmt: skip
+CHANGE = {
+    "quantity", "layer", "head", "tau_step", "interval_steps", "effect", "p_adjusted",
+    "lead_steps", "lead_interval",
+}  # fmt: skip
+VERDICT = {"hypothesis", "verdict", "effect", "interval", "p_adjusted", "evidence"}
+PARTS = ("curves", "maps", "tables", "tokens")
+
+
+def written(result):
+    return json.dumps(to_json(result), sort_keys=True, allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return AnalysisSettings(draws=200, permutations=40, smooth_draws=100, run="planted")
+
+
+@pytest.fixture(scope="module")
+def switch(settings):
+    run = planted_run("switch", np.random.default_rng(0), questions=100, steps=33)
+    return run, analyze(run, settings)
+
+
+def test_findings_have_exactly_the_published_keys(switch):
+    findings = switch[1].findings
+    assert set(findings) == KEYS
+    assert set(findings["jump"]) >= JUMP
+    assert all(set(change) >= CHANGE for change in findings["changes"])
+    assert all(set(verdict) >= VERDICT for verdict in findings["verdicts"])
+    assert findings["run"] == "planted"
+
+
+def test_a_planted_switch_is_found_where_it_is(switch):
+    jump = switch[1].findings["jump"]
+    assert jump["tau_step"] == pytest.approx(16, abs=1)
+    assert jump["interval_examples"][0] <= 16 * 8 <= jump["interval_examples"][1]
+    assert jump["kind"] == "step"
+    assert jump["margin_share"] < 0.5
+    assert "jumps from" in switch[1].headline
+
+
+def test_quantities_that_were_planted_to_jump_are_ranked_and_others_are_not(switch):
+    found = {(c["quantity"], c["layer"], c["head"]) for c in switch[1].findings["changes"]}
+    assert {("displacement.negative", 1, None), ("attention_js.negative", 1, 1)} <= found
+    assert ("probe_top1.negative", 1, None) in found
+    assert not any("positive" in quantity or layer == -1 for quantity, layer, _ in found)
+
+
+def test_leads_are_taken_from_the_jump(switch):
+    findings = switch[1].findings
+    for change in findings["changes"]:
+        lead = change["tau_step"] - findings["jump"]["tau_step"]
+        assert change["lead_steps"] == pytest.approx(lead, abs=1e-4)
+        assert change["lead_interval"][0] <= lead <= change["lead_interval"][1]
+
+
+def test_every_measure_writes_its_parts_without_nan_and_with_its_name(switch):
+    table = json.loads(written(switch[1]))["measures"]
+    assert list(switch[1].measures) == list(MEASURES)
+    for name, result in table.items():
+        assert result["measure"] == name
+        assert result["schema_version"] == 1
+        assert all(isinstance(result[part], list) for part in PARTS)
+
+
+def test_curves_maps_and_tables_are_rectangular(switch):
+    table = json.loads(written(switch[1]))["measures"]
+    for result in table.values():
+        for curve in result["curves"]:
+            length = len(curve["steps"])
+            for key in ("examples", "value", "low", "high"):
+                assert curve[key] is None or len(curve[key]) == length
+        for one in result["maps"]:
+            assert len(one["values"]) == len(one["row_labels"])
+            assert {len(row) for row in one["values"]} == {len(one["steps"])}
+        for one in result["tables"]:
+            assert {len(row) for row in one["rows"]} <= {len(one["columns"])}
+
+
+def test_ids_are_used_once(switch):
+    for result in switch[1].measures.values():
+        ids = [part.id for part in (*result.curves, *result.maps, *result.tables)]
+        assert len(ids) == len(set(ids))
+
+
+def test_equal_seeds_give_equal_bytes(settings):
+    runs = [planted_run("switch", np.random.default_rng(3), steps=12) for _ in range(2)]
+    assert written(analyze(runs[0], settings)) == written(analyze(runs[1], settings))
+
+
+def test_the_order_of_checkpoints_does_not_matter(settings):
+    run = planted_run("switch", np.random.default_rng(0), steps=12)
+    order = np.random.default_rng(1).permutation(12)
+    mixed = planted_run("switch", np.random.default_rng(0), steps=12)
+    mixed.step_list[:] = run.step_list[order]
+    for name, table in run.tables.items():
+        if name not in ("scores/base", "key_length"):
+            mixed.tables[name] = table[order]
+    for head, path in run.weights.items():
+        mixed.weights[head] = [path[i] for i in order]
+    for measure in ("curves", "change_points", "weights"):
+        assert written(MEASURES[measure](run, settings)) == written(
+            MEASURES[measure](mixed, settings)
+        )
+
+
+@pytest.mark.parametrize("world", ["mirage", "smooth", "flat"])
+def test_smooth_worlds_have_no_jump_and_an_empty_table(world, settings):
+    run = planted_run(world, np.random.default_rng(1), questions=80, steps=33)
+    findings = analyze(run, settings).findings
+    assert findings["jump"] is None
+    assert findings["changes"] == []
+    assert findings["sentence"].startswith("No abrupt change")
+    assert {v["verdict"] for v in findings["verdicts"][2:]} == {"not tested"}
+
+
+def verdict_table(world, settings, seed=0):
+    run = planted_run(world, np.random.default_rng(seed), questions=100, steps=33)
+    return {v["hypothesis"]: v["verdict"] for v in analyze(run, settings).findings["verdicts"]}
+
+
+@pytest.mark.parametrize(
+    ("world", "kept", "excluded"),
+    [
+        ("new_feature", "H6", "H5"),
+        ("readout", "H5", "H6"),
+        ("constant_vector", "H4", "H6"),
+        ("rerouting", "H7", "H4"),
+    ],
+)
+def test_worlds_keep_their_own_hypothesis_and_exclude_a_rival(world, kept, excluded, settings):
+    table = verdict_table(world, settings)
+    assert table[kept] == "not separable"
+    assert table[excluded] == "excluded"
+
+
+def test_a_mirage_is_called_one(settings):
+    assert verdict_table("mirage", settings)["H0a"] == "supported"
+
+
+def test_nothing_is_supported_after_an_open_hypothesis(switch):
+    open_before = False
+    for verdict in switch[1].findings["verdicts"]:
+        assert not (open_before and verdict["verdict"] == "supported")
+        open_before |= verdict["verdict"] in ("not tested", "not separable")
+
+
+def test_scores_alone_are_enough(settings):
+    run = planted_run("switch", np.random.default_rng(0), width=0, questions=80, steps=33)
+    result = analyze(run, settings)
+    assert result.findings["jump"] is not None
+    assert any("no hidden states" in note for note in result.findings["warnings"])
+    assert any("no attention" in note for note in result.findings["warnings"])
+
+
+@pytest.mark.parametrize(("head", "mode"), [("negative", "base_likra"), ("positive", "sft")])
+def test_one_head_is_enough(head, mode, settings):
+    run = planted_run("switch", np.random.default_rng(0), heads=(head,), questions=80, steps=33)
+    findings = analyze(run, settings).findings
+    assert mode in findings["accuracy"]
+    assert findings["jump"] is None or findings["jump"]["mode"] == mode
+    assert any("left out" in note for note in findings["warnings"])
+
+
+def test_two_candidates_and_a_log_schedule(settings):
+    run = planted_run("switch", np.random.default_rng(0), candidates=2, questions=150, steps=21)
+    run.step_list[:] = np.concatenate(([0], 2 ** np.arange(20)))
+    assert json.loads(written(analyze(run, settings)))["findings"]["accuracy"]["chance"] == 0.5
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 7])
+def test_few_checkpoints_warn_and_find_no_jump(steps, settings):
+    run = planted_run("switch", np.random.default_rng(0), steps=steps)
+    findings = analyze(run, settings).findings
+    assert findings["jump"] is None
+    assert any("fewer than 8 checkpoints" in note for note in findings["warnings"])
+
+
+def test_position_before_the_answer_is_skipped_and_said(switch):
+    assert any("question_end is the same" in note for note in switch[1].findings["warnings"])
+
+
+def test_chosen_measures_and_progress(settings):
+    seen = []
+    run = planted_run("switch", np.random.default_rng(0), steps=12)
+    result = analyze(run, settings, progress=seen.append, measures=["attention"])
+    assert seen == list(result.measures) == ["curves", "change_points", "attention", "changes"]
+
+
+def test_an_unknown_measure_is_named(settings):
+    with pytest.raises(ConfigError, match="asked for magic, known are curves"):
+        analyze(planted_run("flat", np.random.default_rng(0)), settings, measures=["magic"])
+
+
+def test_every_measure_runs_alone(settings):
+    run = planted_run("switch", np.random.default_rng(0), steps=10, questions=30)
+    for name, measure in MEASURES.items():
+        assert measure(run, settings).measure == name

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from critical_phase.analysis.crossing import crossings
+from critical_phase.analysis.mirage import common_drift, mirage, smooth_drift
+from critical_phase.analysis.model_comparison import compare_kinds
+
+
+def world(kind, rng, questions=300, steps=33):
+    time = np.arange(steps)
+    course = time / (steps - 1)
+    if kind == "switch":
+        course = 1 / (1 + np.exp(-(time - 16) * 1.5))
+    noise = np.cumsum(rng.normal(0, 0.02, (steps, questions)), axis=0)
+    return time, rng.normal(-0.5, 0.5, questions) + course[:, None] + noise
+
+
+@pytest.mark.parametrize(("kind", "share", "room"), [("mirage", 1.01, 0.1), ("switch", 0.20, 0.04)])
+def test_the_smooth_drift_share_tells_a_mirage_from_a_switch(kind, share, room):
+    shares = []
+    for seed in range(20):
+        time, margins = world(kind, np.random.default_rng(seed))
+        shares.append(mirage(margins, time).smooth_share)
+    assert np.mean(shares) == pytest.approx(share, abs=room)
+
+
+def test_common_drift_cannot_tell_a_switch():
+    worlds = [world("switch", np.random.default_rng(seed)) for seed in range(20)]
+    shares = [mirage(margins, time).common_share for time, margins in worlds]
+    assert np.mean(shares) == pytest.approx(1, abs=0.1)
+
+
+def test_the_interval_holds_the_share(rng):
+    time, margins = world("mirage", rng)
+    found = mirage(margins, time, rng.multinomial(300, np.full(300, 1 / 300), 200) / 300)
+    assert found.smooth_interval[0] < found.smooth_share < found.smooth_interval[1] + 0.2
+
+
+def test_linear_margins_are_their_own_smooth_drift():
+    time = np.array([0.0, 1, 2, 4, 8, 9, 10, 11])
+    margins = np.outer(time, [1.0, -2.0])
+    inside = slice(1, -1)
+    np.testing.assert_allclose(smooth_drift(margins, time)[inside], margins[inside], atol=1e-9)
+    assert common_drift(margins).shape == margins.shape
+
+
+@pytest.mark.parametrize(("kind", "best"), [("mirage", {"line", "hinge"}), ("switch", {"sigmoid"})])
+def test_the_margin_asks_for_the_kind_that_was_planted(kind, best, rng):
+    time, margins = world(kind, rng)
+    found = compare_kinds(margins.mean(axis=1), time, margins)
+    assert min(found, key=found.get) in best
+
+
+def test_nothing_moving_has_no_share():
+    assert np.isnan(mirage(np.ones((9, 4)), np.arange(9)).smooth_share)
+
+
+def test_crossing_times_are_tight_in_a_switch_and_wide_in_a_mirage(rng):
+    spreads = [crossings(*world(kind, rng)[::-1], rng).spread for kind in ("switch", "mirage")]
+    assert spreads[0] < 4 < 10 < spreads[1]
+    assert crossings(np.ones((9, 4)), np.arange(9), rng) is None
