@@ -9,7 +9,7 @@ from .pipeline import MEASURES, Measure, analyze
 from .results import Analysis, Curve, Map, MeasureResult, Table, TokenView, to_json
 from .series import Series
 from .settings import MODES, AnalysisSettings
-from .worlds import PlantedRun, World, planted_run
+from .worlds import PlantedRun, planted_run
 
 __all__ = [
     "MEASURES",
@@ -26,7 +26,6 @@ __all__ = [
     "Series",
     "Table",
     "TokenView",
-    "World",
     "analyze",
     "planted_run",
     "to_json",

@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from critical_phase.errors import FitError
+
 from .inputs import Rows, RunArrays
 from .linear_probe import within_centred
 
@@ -33,6 +35,14 @@ def states(
     """Return sorted steps and hidden states of one layer."""
     order, steps = sorted_steps(arrays, head)
     path = arrays.residual(head, layer, POSITION)
+    for t in range(steps.size):
+        if not np.isfinite(path[t]).all():
+            raise FitError(
+                f"hidden states of head {head}, layer {layer} at step {int(arrays.steps(head)[t])}"
+                " are not all numbers",
+                where=f"activations/{head}",
+                fix="collect this checkpoint again, in float32",
+            )
     return steps, path if np.all(order == np.arange(order.size)) else path[order]
 
 

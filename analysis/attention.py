@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .activations import sorted_steps
 from .bootstrap import shared_weights
@@ -136,48 +136,72 @@ def _summaries(
 ) -> tuple[list[Map], list[Curve]]:
     """Show sink mass and entropy per attention head, and their mean per layer."""
     order, steps = sorted_steps(arrays, head)
-    blocks = [layer for layer in arrays.layers if layer >= 0]
-    maps, curves = [], []
+    maps: list[Map] = []
+    curves: list[Curve] = []
     for name, values in arrays.attention_summary(head).items():
-        if name not in SUMMARIES:
-            continue
-        title, unit = SUMMARIES[name]
-        each = mean_by_question(arrays.rows, values[order])
-        group = [
-            question_series(
-                f"{name}.{head}", f"{title}, {head} head", unit, "representation", steps,
-                each[:, at, h], head=head, layer=layer, attention_head=h,
-            )
-            for at, layer in enumerate(blocks)
-            for h in range(each.shape[2])
-        ]  # fmt: skip
-        first = [float(s.value[0]) for s in group]
-        maps.append(
-            layer_map(
-                group,
+        if name in SUMMARIES:
+            each = mean_by_question(arrays.rows, values[order])
+            maps.append(_summary_map(arrays, name, head, steps, each, weights))
+            curves += _summary_curves(arrays, name, head, steps, each, weights)
+    return maps, curves
+
+
+def _summary_map(
+    arrays: RunArrays,
+    name: str,
+    head: str,
+    steps: Int[np.ndarray, " step"],
+    each: Float[np.ndarray, "step layer attention_head question"],
+    weights: Float[np.ndarray, "draw question"],
+) -> Map:
+    """Stack one summary of all attention heads."""
+    title, unit = SUMMARIES[name]
+    group = [
+        question_series(
+            f"{name}.{head}", f"{title}, {head} head", unit, "representation", steps,
+            each[:, at, h], head=head, layer=layer, attention_head=h,
+        )
+        for at, layer in enumerate(layer for layer in arrays.layers if layer >= 0)
+        for h in range(each.shape[2])
+    ]  # fmt: skip
+    first = [float(s.value[0]) for s in group]
+    return layer_map(
+        group,
+        weights,
+        map_id=f"{name}.{head}",
+        title=f"{title[0].upper()}{title[1:]}, {head} head",
+        control=f"At step 0: {min(first):.3g} to {max(first):.3g} over attention heads.",
+        caption=f"Mean {title} per attention head; rows are layer.attention head.",
+        row_name="attention_head",
+        row_labels=[f"{s.layer}.{s.attention_head}" for s in group],
+        bounds=(0.0, 1.0),
+    )
+
+
+def _summary_curves(
+    arrays: RunArrays,
+    name: str,
+    head: str,
+    steps: Int[np.ndarray, " step"],
+    each: Float[np.ndarray, "step layer attention_head question"],
+    weights: Float[np.ndarray, "draw question"],
+) -> list[Curve]:
+    """Draw the mean over attention heads, one line per layer."""
+    title, unit = SUMMARIES[name]
+    lines = []
+    for at, layer in enumerate(layer for layer in arrays.layers if layer >= 0):
+        mean = question_series(
+            f"{name}.{head}", f"{title}, layer {layer}, {head} head", unit, "representation",
+            steps, each[:, at].mean(axis=1), head=head, layer=layer,
+        )  # fmt: skip
+        lines.append(
+            curve(
+                mean,
                 weights,
-                map_id=f"{name}.{head}",
-                title=f"{title[0].upper()}{title[1:]}, {head} head",
-                control=f"At step 0: {min(first):.3g} to {max(first):.3g} over attention heads.",
-                caption=f"Mean {title} per attention head; rows are layer.attention head.",
-                row_name="attention_head",
-                row_labels=[f"{s.layer}.{s.attention_head}" for s in group],
-                bounds=(0.0, 1.0),
+                arrays.batch_size,
+                group=f"{name}.{head}",
+                label=str(layer),
+                caption=f"Mean {title} over attention heads of the layer.",
             )
         )
-        for at, layer in enumerate(blocks):
-            mean = question_series(
-                f"{name}.{head}", f"{title}, layer {layer}, {head} head", unit, "representation",
-                steps, each[:, at].mean(axis=1), head=head, layer=layer,
-            )  # fmt: skip
-            curves.append(
-                curve(
-                    mean,
-                    weights,
-                    arrays.batch_size,
-                    group=f"{name}.{head}",
-                    label=str(layer),
-                    caption=f"Mean {title} over attention heads of the layer.",
-                )
-            )
-    return maps, curves
+    return lines

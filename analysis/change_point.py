@@ -4,6 +4,7 @@ The null is simulated from the best smooth fit; see docs/methods.md. Checkpoints
 never permuted: that rejects every ramp.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy.linalg import cholesky, solve_triangular
 
 from .noise_model import curve_covariance
 from .templates import Shapes, abrupt_shapes, smooth_shapes
+
+Statistic = Callable[[Float[np.ndarray, "n step"]], Float[np.ndarray, " n"]]
 
 FEWEST = 8
 """Checkpoints below which no change point is looked for."""
@@ -76,8 +79,9 @@ class AbruptTest:
             per_question: Its values per question, for the sampling covariance.
 
         Returns:
-            p-value from curves simulated around a line and around the best smooth fit, the
-            larger of the two, and the abrupt shape.
+            The larger of two p-values, and the abrupt shape: curves around a line may gain as
+            much from the abrupt shape over a line, and curves around the best smooth fit as
+            much over the smooth shapes.
         """
         span = float(np.ptp(value))
         if span <= 1e-12 * max(1.0, float(np.max(np.abs(value)))) or not len(self.abrupt.tau):
@@ -85,21 +89,22 @@ class AbruptTest:
         lower = cholesky(curve_covariance(value, self.time, per_question), lower=True)
         whitened = _Whitened(lower, self.time, self.smooth, self.abrupt.values)
         seen, fit, at, size = whitened.observe(value)
-        p = max(self._p(whitened, course, seen) for course in (np.zeros_like(fit), fit))
+        p_line = self._p(whitened.over_line, np.zeros_like(fit), seen[0])
+        p_smooth = self._p(whitened.over_smooth, fit, seen[1])
         return Abruptness(
-            p,
-            seen,
+            max(p_line, p_smooth),
+            seen[1],
             float(self.abrupt.tau[at]),
             float(self.abrupt.width[at]),
             abs(size) / span,
         )
 
-    def _p(self, whitened: "_Whitened", course: Float[np.ndarray, "1 step"], seen: float) -> float:
+    def _p(self, statistic: Statistic, course: Float[np.ndarray, "1 step"], seen: float) -> float:
         """Return the share of curves around a smooth course that look at least as abrupt."""
-        above = int(np.sum(whitened.statistics(course + self.noise[: self.draws]) >= seen))
+        above = int(np.sum(statistic(course + self.noise[: self.draws]) >= seen))
         if above > max(2, self.draws // 100):
             return (1 + above) / (1 + self.draws)
-        above += int(np.sum(whitened.statistics(course + self.noise[self.draws :]) >= seen))
+        above += int(np.sum(statistic(course + self.noise[self.draws :]) >= seen))
         return (1 + above) / (1 + len(self.noise))
 
 
@@ -139,23 +144,37 @@ class _Whitened:
 
     def observe(
         self, value: Float[np.ndarray, " step"]
-    ) -> tuple[float, Float[np.ndarray, "1 step"], int, float]:
-        """Return the statistic, the whitened smooth fit, and the best abrupt shape and size."""
+    ) -> tuple[tuple[float, float], Float[np.ndarray, "1 step"], int, float]:
+        """Return both statistics, the whitened smooth fit, and the best abrupt shape and size."""
         white = solve_triangular(self.lower, value, lower=True)[None]
         left = self._residual(white)
         smooth, abrupt = (left @ self.smooth.T)[0], (left @ self.abrupt.T)[0]
         best, at = int(np.argmax(np.abs(smooth))), int(np.argmax(np.abs(abrupt)))
         fit = (white - left) + smooth[best] * self.smooth[best]
-        seen = float(self.statistics(white)[0])
+        seen = (float(self.over_line(white)[0]), float(self.over_smooth(white)[0]))
         return seen, fit.astype(np.float32), at, float(abrupt[at] / self.norm[at])
 
-    def statistics(self, white: Float[np.ndarray, "n step"]) -> Float[np.ndarray, " n"]:
+    def over_line(self, white: Float[np.ndarray, "n step"]) -> Float[np.ndarray, " n"]:
+        """Return n log(residual of a line / abrupt residual) of whitened curves."""
+        left = self._residual(white).astype(np.float32)
+        total = (left**2).sum(axis=1)
+        return self._gain(left, total, total)
+
+    def over_smooth(self, white: Float[np.ndarray, "n step"]) -> Float[np.ndarray, " n"]:
         """Return n log(smooth residual / abrupt residual) of whitened curves."""
         left = self._residual(white).astype(np.float32)
         total = (left**2).sum(axis=1)
-        smooth = np.max((left @ self.smooth32) ** 2, axis=1)
+        return self._gain(left, total, total - np.max((left @ self.smooth32) ** 2, axis=1))
+
+    def _gain(
+        self,
+        left: Float[np.ndarray, "n step"],
+        total: Float[np.ndarray, " n"],
+        rival: Float[np.ndarray, " n"],
+    ) -> Float[np.ndarray, " n"]:
+        """Return n log(rival residual / abrupt residual)."""
         abrupt = np.max((left @ self.abrupt32) ** 2, axis=1)
         floor = 1e-5 * total + 1e-20
-        ratio = np.maximum(total - smooth, floor) / np.maximum(total - abrupt, floor)
-        statistic: np.ndarray = left.shape[1] * np.log(ratio)
-        return statistic
+        ratio = np.maximum(rival, floor) / np.maximum(total - abrupt, floor)
+        gain: np.ndarray = left.shape[1] * np.log(ratio)
+        return gain

@@ -47,10 +47,7 @@ def change_points(
     shared = shared_weights(question_count(arrays.rows), settings)
     finder = ChangeFinder(shared, settings)
     by_name = {s.quantity: s for s in before.series}
-    tested = [s for n, s in by_name.items() if n.split(".")[0] in ("accuracy", "margin")]
-    found = {s.quantity: finder.find(s) for s in tested}
-    changes = {name: change for name, change in found.items() if change is not None}
-    short = [name for name, change in found.items() if change is None]
+    changes, notes = _found(finder, by_name)
     mirages = _mirages(arrays, by_name, shared)
     clocks = _clocks(arrays, finder, changes)
     primary = primary_mode(arrays.heads, settings.modes)
@@ -58,7 +55,6 @@ def change_points(
         name: compare_kinds(c.series.value, c.series.steps, c.series.per_question)
         for name, c in changes.items()
     }
-    notes = [f"{name}: fewer than 8 checkpoints, no change point looked for" for name in short]
     return MeasureResult(
         "change_points",
         "Change points",
@@ -73,14 +69,20 @@ def change_points(
             _mirage_table(mirages),
             _clock_table(clocks),
         ),
-        facts={
-            "primary": primary,
-            "changes": changes,
-            "mirages": mirages,
-            "clocks": clocks,
-            "kinds": kinds,
-        },
-    )
+        facts={"primary": primary, "changes": changes, "mirages": mirages, "clocks": clocks,
+               "kinds": kinds},
+    )  # fmt: skip
+
+
+def _found(
+    finder: ChangeFinder, by_name: Mapping[str, Series]
+) -> tuple[dict[str, SeriesChange], list[str]]:
+    """Test and locate accuracy and margin of every mode, and say which are too short."""
+    tested = [n for n in by_name if n.split(".")[0] in ("accuracy", "margin")]
+    found = {name: finder.find(by_name[name]) for name in tested}
+    short = [name for name, change in found.items() if change is None]
+    notes = [f"{name}: fewer than 8 checkpoints, no change point looked for" for name in short]
+    return {name: change for name, change in found.items() if change is not None}, notes
 
 
 def _mirages(
@@ -175,7 +177,10 @@ def _mirage_table(mirages: Mapping[tuple[str, str], Mirage]) -> Table:
     for (mode, clock), m in mirages.items():
         low, high = m.smooth_interval or (None, None)
         rows.append(
-            [mode, clock, m.smooth_share, low, high, m.smooth_gap, m.common_share, m.common_gap]
+            [
+                *(mode, clock, m.smooth_share, low, high, m.smooth_gap, m.middle),
+                *(m.smooth_middle, m.common_share, m.common_gap),
+            ]
         )
     columns = [
         column("mode", "mode", kind="text"),
@@ -184,12 +189,15 @@ def _mirage_table(mirages: Mapping[tuple[str, str], Mirage]) -> Table:
         column("low", "low"),
         column("high", "high"),
         column("smooth_gap", "largest gap", "share"),
+        column("middle", "halfway, seen", "clock"),
+        column("smooth_middle", "halfway, smooth drift", "clock"),
         column("common_share", "common-drift share"),
         column("common_gap", "largest gap, common", "share"),
     ]
     caption = (
         "Largest step of the counterfactual accuracy over the largest step observed. A smooth-drift"
-        " share near 1 needs no abrupt margin change. The common-drift share is near 1 in a true"
+        " share near 1 at the same place (halfway points within a tenth of the series) needs no"
+        " abrupt margin change. The common-drift share is near 1 in a true"
         " switch too; its gap shows how much questions differ."
     )
     return Table("mirage", "Mirage test", caption, columns, rows)

@@ -81,12 +81,12 @@ def changes(
     points = results.get("change_points") or change_points(arrays, settings, results)
     finder = ChangeFinder(shared_weights(question_count(arrays.rows), settings), settings)
     known: dict[str, SeriesChange] = points.facts["changes"]
-    found, short = [], 0
-    for series in _series(results):
-        change = known.get(series.quantity) if series.layer is None else None
-        change = change or finder.find(series)
-        short += change is None
-        found += [change] if change is not None else []
+    tried = [
+        (known.get(s.quantity) if s.layer is None else None) or finder.find(s)
+        for s in _series(results)
+    ]
+    found = [change for change in tried if change is not None]
+    short = len(tried) - len(found)
     jump = reference(points)
     ranked = _rank(found, jump)
     notes = [f"{short} series have fewer than 8 checkpoints and were not tested"] if short else []
@@ -122,8 +122,13 @@ def _series(results: Mapping[str, MeasureResult]) -> list[Series]:
         for name in SOURCES
         if name in results
         for series in results[name].series
-        if series.quantity.split(".")[0] not in LEFT_OUT
+        if series.quantity.split(".")[0] not in LEFT_OUT and _moves(series)
     ]
+
+
+def _moves(series: Series) -> bool:
+    """Say whether a series is defined and not constant."""
+    return bool(series.value.size and np.ptp(series.value) > 0)
 
 
 def _rank(found: list[SeriesChange], jump: SeriesChange | None) -> list[RankedChange]:

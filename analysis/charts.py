@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .bootstrap import series_interval
 from .results import BOOTSTRAP, Curve, Map
@@ -70,6 +70,7 @@ def layer_map(
 ) -> Map:
     """Stack the series of several layers (or attention heads) into one map."""
     first = group[0]
+    steps = np.unique(np.concatenate([s.steps for s in group]))
     bands = [None if weights is None else series_interval(s, weights) for s in group]
     whole = all(band is not None for band in bands)
     questions = None if first.per_question is None else first.per_question.shape[1]
@@ -80,14 +81,37 @@ def layer_map(
         first.head,
         row_name,
         list(row_labels or [layer_label(s.layer if s.layer is not None else 0) for s in group]),
-        [int(s) for s in first.steps],
-        [numbers(s.value) for s in group],
+        [int(s) for s in steps],
+        [_on(steps, s, s.value) for s in group],
         diverging,
         None if bounds is None else list(bounds),
         control,
         caption,
         questions,
         BOOTSTRAP if whole else None,
-        [numbers(band[0]) for band in bands if band is not None] if whole else None,
-        [numbers(band[1]) for band in bands if band is not None] if whole else None,
+        _edges(steps, group, bands, 0) if whole else None,
+        _edges(steps, group, bands, 1) if whole else None,
     )
+
+
+def _on(
+    steps: Int[np.ndarray, " all"], series: Series, values: Float[np.ndarray, " step"]
+) -> list[float | None]:
+    """Place values on the steps of the whole map, None where the series is undefined."""
+    row = np.full(steps.size, np.nan)
+    row[np.searchsorted(steps, series.steps)] = values
+    return numbers(row)
+
+
+def _edges(
+    steps: Int[np.ndarray, " all"],
+    group: Sequence[Series],
+    bands: Sequence[tuple[np.ndarray, np.ndarray] | None],
+    edge: int,
+) -> list[list[float | None]]:
+    """Return the low or the high edge of every band."""
+    return [
+        _on(steps, series, band[edge])
+        for series, band in zip(group, bands, strict=True)
+        if band is not None
+    ]

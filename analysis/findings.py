@@ -35,12 +35,9 @@ def findings(
     mode = points.facts["primary"]
     found = points.facts["mirages"].get((mode, "steps"))
     warnings = list(dict.fromkeys(f"{n}: {w}" for n, r in results.items() for w in r.warnings))
-    ranked = results["changes"].facts["ranked"]
-    apart = sum(1 for row in ranked if row.abrupt and jump is None)
-    if apart:
-        warnings.append(
-            f"{apart} quantities change abruptly although accuracy does not: see the ranked table"
-        )
+    ranked = [row for row in results["changes"].facts["ranked"] if row.abrupt]
+    if ranked and jump is None:
+        warnings.append(f"{len(ranked)} quantities change abruptly although accuracy does not")
     return dict(
         plain(
             {
@@ -49,7 +46,7 @@ def findings(
                 "sentence": sentence(arrays, results),
                 "jump": None if jump is None else _jump(jump, found, mode, arrays.batch_size),
                 "accuracy": results["curves"].facts["accuracy"],
-                "changes": [_change(row) for row in ranked if row.abrupt and jump is not None],
+                "changes": [_change(row) for row in ranked if jump is not None],
                 "verdicts": [_verdict(v) for v in verdicts(arrays, settings, results)],
                 "controls": _controls(arrays, results),
                 "warnings": warnings,
@@ -71,6 +68,8 @@ def _jump(jump: SeriesChange, found: Mirage | None, mode: str, batch_size: int) 
         "width_steps": jump.width,
         "margin_share": None if found is None else found.smooth_share,
         "margin_share_interval": None if found is None else found.smooth_interval,
+        "margin_drift_examples": None if found is None else found.smooth_middle * batch_size,
+        "margin_drift_same_place": None if found is None else found.same_place,
         "before": jump.before,
         "after": jump.after,
         "p": jump.test.p,
@@ -177,11 +176,20 @@ def _explained(found: Mirage | None, margin: SeriesChange | None, size: int) -> 
     if found is None or margin is None or found.smooth_interval is None:
         return "margins could not be compared."
     low, high = found.smooth_interval
+    at = f"around example {margin.tau * size:.0f}"
+    if not found.same_place:
+        when = "later" if found.delay > 0 else "earlier"
+        share = (
+            f"a steady drift of each question's margin would put the change around example"
+            f" {found.smooth_middle * size:.0f}, so it does not explain why the change comes {when}"
+        )
+        if margin.test.found:
+            return f"{share}; the margin itself changes abruptly {at}."
+        return f"{share}; no abrupt change of the margin itself is found, only a bend."
     share = (
         f"a smooth drift of each question's margin would explain {two(found.smooth_share)}"
         f" [{two(low)}, {two(high)}] of its largest step"
     )
-    at = f"around example {margin.tau * size:.0f}"
     if margin.test.found and high < 0.5:
         return f"{share}, and the margin itself changes abruptly {at}."
     if margin.test.found:

@@ -52,34 +52,10 @@ def curves(
     weights = shared_weights(question_count(arrays.rows), settings)
     names = available_modes(arrays.heads, settings.modes)
     modes = {name: _mode(arrays, combine(arrays, name, settings.weight)) for name in names}
-    labels = _label_series(arrays)
     direction, floors = _directions(arrays)
-    lines = [
-        line for mode in modes.values() for line in _curves_of(mode, weights, arrays, settings)
-    ]
-    lines += [
-        curve(
-            one,
-            weights,
-            arrays.batch_size,
-            group=f"loglikelihood.{one.head}",
-            label=one.quantity.split(".")[0].removeprefix("delta_"),
-            caption="Mean change of the summed log-likelihood from the base model.",
-        )
-        for one in labels
-    ]
-    lines += [
-        curve(
-            one,
-            weights,
-            arrays.batch_size,
-            group="direction",
-            label=str(one.head),
-            caption="Within-question correlation of the score change with the last one; flat"
-            " while the change only grows.",
-        )
-        for one in direction
-    ]
+    lines = [c for mode in modes.values() for c in _curves_of(mode, weights, arrays, settings)]
+    lines += _plain_curves(_label_series(arrays), weights, arrays)
+    lines += _plain_curves(direction, weights, arrays)
     return MeasureResult(
         "curves",
         "Accuracy, margin and likelihood",
@@ -92,6 +68,27 @@ def curves(
         series=(*(s for mode in modes.values() for s in mode.series), *direction),
         facts=_facts(arrays, modes, weights) | {"floors": floors, "direction": direction},
     )
+
+
+def _plain_curves(
+    group: list[Series], weights: Float[np.ndarray, "draw question"], arrays: RunArrays
+) -> list[Curve]:
+    """Draw the series of single heads: changes of right and wrong answers, and direction."""
+    captions = {
+        "delta_right": "Mean change of the right answers' log-likelihood from the base model.",
+        "delta_wrong": "Mean change of the wrong answers' log-likelihood from the base model.",
+        "direction": "Within-question correlation of the score change with the last one; flat"
+        " while the change only grows.",
+    }
+    lines = []
+    for one in group:
+        stem = one.quantity.split(".")[0]
+        chart = "direction" if stem == "direction" else f"loglikelihood.{one.head}"
+        label = str(one.head) if stem == "direction" else stem.removeprefix("delta_")
+        lines.append(
+            curve(one, weights, arrays.batch_size, group=chart, label=label, caption=captions[stem])
+        )
+    return lines
 
 
 def _mode(arrays: RunArrays, scores: ModeScores) -> _Mode:

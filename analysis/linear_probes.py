@@ -13,7 +13,7 @@ from .charts import curve, layer_label, layer_map
 from .inputs import Rows, RunArrays, chance, question_count
 from .linear_probe import PENALTIES, Probe, Prober
 from .probe_transfer import Transfer, transfer, transfer_table
-from .results import MeasureResult, Table, column
+from .results import Curve, Map, MeasureResult, Table, column
 from .series import Series, question_series
 from .settings import AnalysisSettings
 
@@ -55,21 +55,32 @@ def linear_probes(
     cells = [_head_cells(arrays, head, prober, start) for head in arrays.heads]
     cells = [one for one in cells if one.series]
     notes = [SKIPPED] if "question_end" in arrays.positions else []
-    maps = [
-        layer_map(
-            one.series,
-            weights,
-            map_id=f"probe_top1.{one.head}.answer_end",
-            title=f"Probe top-1, {one.head} head",
-            control=_control(one, surface, arrays.rows),
-            caption="Right candidate ranked first by a probe that never saw the question.",
-            bounds=(chance(arrays.rows), 1.0),
-        )
+    moved = [
+        found
         for one in cells
-        if len({s.steps.size for s in one.series}) == 1
+        if (found := _transfer(arrays, one, start, weights, settings)) is not None
     ]
-    lines = _references(surface, start, arrays.rows)
-    curves = [
+    return MeasureResult(
+        *about,
+        {"penalties": list(PENALTIES), "permutations": settings.permutations,
+         "position": "answer_end", "seed": settings.seed},
+        tuple(notes),
+        _curves(cells, weights, arrays, _references(surface, start, arrays.rows)),
+        _maps(cells, weights, arrays.rows, surface),
+        (_probe_table(cells, surface, start), transfer_table(moved)),
+        series=tuple(s for one in cells for s in one.series),
+        facts={"transfer": moved},
+    )  # fmt: skip
+
+
+def _curves(
+    cells: Sequence[_Cells],
+    weights: Float[np.ndarray, "draw question"],
+    arrays: RunArrays,
+    lines: Sequence[dict[str, object]],
+) -> tuple[Curve, ...]:
+    """Draw one line per layer, one chart per head."""
+    return tuple(
         curve(
             s,
             weights,
@@ -81,23 +92,28 @@ def linear_probes(
         )
         for one in cells
         for s in one.series
-    ]
-    moved = [
-        found
+    )
+
+
+def _maps(
+    cells: Sequence[_Cells],
+    weights: Float[np.ndarray, "draw question"],
+    rows: Rows,
+    surface: Probe | None,
+) -> tuple[Map, ...]:
+    """Stack the layers of each head."""
+    return tuple(
+        layer_map(
+            one.series,
+            weights,
+            map_id=f"probe_top1.{one.head}.answer_end",
+            title=f"Probe top-1, {one.head} head",
+            control=_control(one, surface, rows),
+            caption="Right candidate ranked first by a probe that never saw the question.",
+            bounds=(chance(rows), 1.0),
+        )
         for one in cells
-        if (found := _transfer(arrays, one, start, weights, settings)) is not None
-    ]
-    return MeasureResult(
-        *about,
-        {"penalties": list(PENALTIES), "permutations": settings.permutations,
-         "position": "answer_end", "seed": settings.seed},
-        tuple(notes),
-        tuple(curves),
-        tuple(maps),
-        (_probe_table(cells, surface, start), transfer_table(moved)),
-        series=tuple(s for one in cells for s in one.series),
-        facts={"transfer": moved},
-    )  # fmt: skip
+    )
 
 
 def surface_features(rows: Rows) -> Float[np.ndarray, "row feature"]:

@@ -10,6 +10,9 @@ from jaxtyping import Float, Real
 
 from .bootstrap import interval
 
+SAME_PLACE = 0.1
+"""Share of the series within which two changes are at the same place; fixed in advance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mirage:
@@ -27,10 +30,32 @@ class Mirage:
     """Largest distance of the common-drift curve; large says that questions differ."""
     observed: Float[np.ndarray, " step"]
     """Accuracy at the steps used."""
+    middle: float
+    """Step at which observed accuracy is halfway for good."""
+    smooth_middle: float
+    """The same for the smooth-drift curve."""
+    delay_interval: tuple[float, float] | None
+    """95 % question bootstrap of `delay`."""
+    span: float
+    """Last step minus first."""
     smooth: Float[np.ndarray, " step"]
     """Accuracy if margins drifted linearly between their ends."""
     common: Float[np.ndarray, " step"]
     """Accuracy if every question moved by the mean margin change."""
+
+    @property
+    def delay(self) -> float:
+        """Return how many steps later than under a smooth drift accuracy is halfway."""
+        return self.middle - self.smooth_middle
+
+    @property
+    def same_place(self) -> bool:
+        """Say whether a smooth drift puts the change where it was seen.
+
+        A step as large at another place explains nothing: margins that stay near zero and
+        then move give a large counterfactual step at the start.
+        """
+        return abs(self.delay) <= SAME_PLACE * self.span
 
 
 def smooth_drift(
@@ -80,12 +105,16 @@ def mirage(
     )
     observed, smooth, common = (each.mean(axis=1) for each in curves)
     sign = 1.0 if observed[-1] >= observed[0] else -1.0
+    halfway = [float(middles(sign * c[None], clock)[0]) for c in (observed, smooth)]
     largest = [float(np.max(sign * np.diff(c))) for c in (observed, smooth, common)]
-    band = None
+    band, delays = None, None
     if weights is not None and largest[0] > 0:
-        draws = [np.max(sign * np.diff(weights @ c.T, axis=1), axis=1) for c in curves[:2]]
-        low, high = interval(draws[1] / np.maximum(draws[0], 1e-12))
+        drawn = [sign * (weights @ c.T) for c in curves[:2]]
+        steps = [np.max(np.diff(c, axis=1), axis=1) for c in drawn]
+        low, high = interval(steps[1] / np.maximum(steps[0], 1e-12))
         band = (float(low), float(high))
+        low, high = interval(middles(drawn[0], clock) - middles(drawn[1], clock))
+        delays = (float(low), float(high))
     return Mirage(
         _ratio(largest[1], largest[0]),
         band,
@@ -93,9 +122,30 @@ def mirage(
         _ratio(largest[2], largest[0]),
         float(np.max(np.abs(common - observed))),
         observed,
+        halfway[0],
+        halfway[1],
+        delays,
+        float(clock[-1] - clock[0]),
         smooth,
         common,
     )
+
+
+def middles(
+    curves: Float[np.ndarray, "n step"], time: Float[np.ndarray, " step"]
+) -> Float[np.ndarray, " n"]:
+    """Return where rising curves pass halfway between their ends for the last time."""
+    ends = min(3, curves.shape[1] // 2)
+    level = (curves[:, :ends].mean(axis=1) + curves[:, -ends:].mean(axis=1)) / 2
+    below = curves < level[:, None]
+    # The last checkpoint below the level, and the share of the next interval to it.
+    last = curves.shape[1] - 1 - np.argmax(below[:, ::-1], axis=1)
+    last = np.where(below.any(axis=1), np.minimum(last, curves.shape[1] - 2), 0)
+    row = np.arange(len(curves))
+    here, there = curves[row, last], curves[row, last + 1]
+    share = np.clip((level - here) / np.where(there > here, there - here, 1.0), 0.0, 1.0)
+    found: np.ndarray = time[last] + share * (time[last + 1] - time[last])
+    return found
 
 
 def _ratio(top: float, bottom: float) -> float:

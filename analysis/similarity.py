@@ -165,7 +165,7 @@ def _maps(
     layers, maps = tables[head], []
     for at, (name, (title, _)) in enumerate(PARTS.items()):
         group = [layer.series[at] for layer in layers]
-        if len({s.steps.size for s in group}) != 1 or not group[0].steps.size:
+        if not any(s.steps.size for s in group):
             continue
         maps.append(
             layer_map(

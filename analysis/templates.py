@@ -17,6 +17,13 @@ TEN_TO_NINETY = 2 * np.log(9.0)
 ABRUPT_SHARE = 0.25
 """A change is abrupt when its 10-90 width is at most this share of the series."""
 
+SMOOTH_SHARE = 0.4
+"""A change is smooth when its 10-90 width is at least this share of the series.
+
+Between the two lies a zone of indifference: a curve there may be called either, and its
+width is reported. Without it no test could tell a width of .24 from one of .26.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
@@ -72,20 +79,20 @@ def _smooth_on(axis: Float[np.ndarray, " step"]) -> Float[np.ndarray, "shape ste
     """Return smooth templates on one axis, scaled to 0..1."""
     unit = (axis - axis[0]) / (axis[-1] - axis[0])
     first = 0.5 / (axis.size - 1)
-    rates = np.geomspace(first, 2.0, 14)[:, None]
+    rates = np.geomspace(first, 2.0, 28)[:, None]
     saturating = 1 - np.exp(-unit / rates)
     onset = 1 - (1 + unit / rates) * np.exp(-unit / rates)
     powers = unit[None, :] ** np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])[:, None]
     hyperbolic = unit / (unit + rates)
-    slow = sigmoids(unit, np.linspace(0, 1, 15), np.array([0.3, 0.45, 0.65, 1.0])).values
+    slow = sigmoids(unit, np.linspace(0, 1, 29), np.geomspace(SMOOTH_SHARE, 1.0, 6)).values
     ramps = _ramps(unit)
     return np.concatenate([saturating, onset, powers, hyperbolic, slow, ramps])
 
 
 def _ramps(unit: Float[np.ndarray, " step"]) -> Float[np.ndarray, "shape step"]:
-    """Return flat-line-flat curves whose line is longer than an abrupt change."""
+    """Return flat-line-flat curves whose line is as long as a smooth change."""
     knots = np.linspace(0, 1, 13)
-    pairs = [(a, b) for a in knots for b in knots if b - a > ABRUPT_SHARE / 0.8 - 1e-9]
+    pairs = [(a, b) for a in knots for b in knots if b - a > SMOOTH_SHARE / 0.8 - 1e-9]
     return np.array([np.clip((unit - a) / (b - a), 0, 1) for a, b in pairs])
 
 

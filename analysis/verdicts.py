@@ -32,17 +32,7 @@ def verdicts(
     Returns:
         One verdict per hypothesis, in the order in which they are settled.
     """
-    points = results["change_points"].facts
-    primary = points["primary"]
-    case = Case(
-        arrays,
-        settings,
-        results,
-        tuple(results["changes"].facts["ranked"]) if "changes" in results else (),
-        points["changes"].get(f"accuracy.{primary}"),
-        points["changes"].get(f"margin.{primary}"),
-        str(primary),
-    )
+    case = _case(arrays, settings, results)
     first = [_noise_floor(case), _mirage(case)]
     if case.jump is None:
         rest = [
@@ -61,6 +51,23 @@ def verdicts(
         heterogeneity(case),
     ]
     return _in_order(first + rest)
+
+
+def _case(
+    arrays: RunArrays, settings: AnalysisSettings, results: Mapping[str, MeasureResult]
+) -> Case:
+    """Collect what the rules look at."""
+    points = results["change_points"].facts
+    primary = points["primary"]
+    return Case(
+        arrays,
+        settings,
+        results,
+        tuple(results["changes"].facts["ranked"]) if "changes" in results else (),
+        points["changes"].get(f"accuracy.{primary}"),
+        points["changes"].get(f"margin.{primary}"),
+        str(primary),
+    )
 
 
 def _in_order(found: list[Verdict]) -> tuple[Verdict, ...]:
@@ -112,16 +119,23 @@ def _mirage(case: Case) -> Verdict:
     texts: tuple[str, ...] = (
         f"smooth margin drift gives {found.smooth_share:.2f} [{low:.2f}, {high:.2f}] of the largest"
         f" accuracy step; {held:.2f} on the held-out half of the questions",
+        f"it puts the change at step {found.smooth_middle:.1f}, seen at step {found.middle:.1f}"
+        f" (delay {found.delay:.1f}{_band(found.delay_interval)} steps)",
         f"the margin is closest to a {best} curve; abruptness p = {margin.test.p:.3g}",
     )
     kind: Kind = "not separable"
     if high < 0.5 and best in ("sigmoid", "step") and margin.test.found:
         kind = "excluded"
-    elif low > 0.5 and held > 0.5 and not margin.test.found:
+    elif low > 0.5 and held > 0.5 and found.same_place and not margin.test.found:
         kind = "supported"
     else:
         texts += ("more checkpoints inside the jump, or more questions, would separate it",)
     return Verdict("H0a", kind, found.smooth_share, (low, high), margin.test.p, texts)
+
+
+def _band(pair: tuple[float, float] | None) -> str:
+    """Write an interval behind its number."""
+    return "" if pair is None else f" [{pair[0]:.1f}, {pair[1]:.1f}]"
 
 
 def _held_out_share(case: Case) -> float:

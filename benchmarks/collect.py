@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
     transformers.utils.logging.disable_progress_bar()
-    rounds = arguments.rounds or (3 if arguments.quick else 7)
+    rounds = arguments.rounds or (3 if arguments.quick else 5)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), quick=arguments.quick, rounds=rounds)
     if arguments.json:
@@ -65,7 +65,7 @@ def main() -> None:
 
 def measure(folder: Path, *, quick: bool, rounds: int) -> dict[str, Any]:
     model = make_model(folder, QUICK if quick else LARGE)
-    plan = make_plan(questions=20 if quick else 32, vocabulary=model.config.vocab_size)
+    plan = make_plan(questions=20 if quick else 64, vocabulary=model.config.vocab_size)
     checkpoints = make_adapters(folder, model, rounds + 1)
     units = [Unit("negative", item.step, item) for item in checkpoints]
     jobs = {

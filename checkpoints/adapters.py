@@ -57,6 +57,7 @@ class AdapterSlot:
         """Use `attach`."""
         self._wrapper = wrapper
         self._registry: dict[str, torch.Tensor] = adapter_state(wrapper)
+        self._names = _parameter_names(wrapper, self._registry)
         self._config = _fixed(first)
         self._base_sha256 = base_sha256
         self._layers = [m for m in wrapper.modules() if isinstance(m, LoraLayer)]
@@ -109,7 +110,7 @@ class AdapterSlot:
         self._check(checkpoint, tensors)
         for name, live in self._registry.items():
             live.copy_(tensors[name])
-        landed = tensors_sha256(adapter_state(self._wrapper))
+        landed = tensors_sha256(self._live())
         if landed != checkpoint.sha256:
             raise CheckpointError(
                 f"the adapter did not land: live tensors have hash {landed[:8]}, "
@@ -149,6 +150,13 @@ class AdapterSlot:
         dtypes = {parameter.dtype for parameter in self.model.parameters()}
         return plain and linear and dtypes == {torch.float32}
 
+    def _live(self) -> dict[str, torch.Tensor]:
+        """Look the adapter's tensors up in the model again, by name: a stale alias is seen."""
+        if self._names is None:
+            return adapter_state(self._wrapper)
+        now = dict(self._wrapper.named_parameters(remove_duplicate=False))
+        return {key: now[name] for key, name in self._names.items()}
+
     def _merge(self) -> None:
         for layer, original, buffer in zip(
             self._layers, self._originals, self._buffers, strict=True
@@ -187,6 +195,14 @@ class AdapterSlot:
                     where=where,
                     fix=fix,
                 )
+
+
+def _parameter_names(wrapper: Any, registry: dict[str, torch.Tensor]) -> dict[str, str] | None:
+    """Find the parameter behind each tensor of a PEFT file; None where one is none."""
+    places = {p.data_ptr(): n for n, p in wrapper.named_parameters(remove_duplicate=False)}
+    names = {key: places.get(tensor.data_ptr()) for key, tensor in registry.items()}
+    found = {key: name for key, name in names.items() if name is not None}
+    return found if len(set(found.values())) == len(registry) else None
 
 
 def _fixed(checkpoint: Checkpoint) -> dict[str, Any]:

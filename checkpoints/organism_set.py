@@ -5,9 +5,9 @@ import functools
 from critical_phase.checkpoints.organism import World, load_world, organism_path
 from critical_phase.checkpoints.questions import Question
 
-DEFAULT_LR = 1e-3
+DEFAULT_LR = 6e-3
 TRAIN_QUESTIONS = 512
-TEST_QUESTIONS = 240
+TEST_QUESTIONS = 300
 UNRELATED_TEXTS = 512
 QUESTION_SEED = 0
 

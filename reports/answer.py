@@ -125,13 +125,12 @@ def _sentence(findings: Json) -> str:
     return (
         f"Accuracy with {mode} goes from {brief(jump.get('before'))} to "
         f"{brief(jump.get('after'))} at about {number(jump.get('tau_examples'))} examples "
-        f"(step {number(jump.get('tau_step'))}; 95 % interval {span} examples)."
+        f"(step {number(jump.get('tau_step'))}; 95\u00a0% interval {span} examples)."
     )
 
 
 def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
     pair = jump.get("interval_examples")
-    share, span = jump.get("margin_share"), jump.get("margin_share_interval")
     kind = {"step": "at one point", "ramp": "over a range of steps"}.get(str(jump.get("kind")), "")
     rows = (
         ("Kind", str(jump.get("kind") or "abrupt"), kind),
@@ -139,7 +138,7 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
             "When",
             f"{brief(jump.get('tau_examples'), 3)} examples",
             f"step {brief(jump.get('tau_step'), 3)}"
-            + (f"; 95 % interval {interval(tuple(pair))} examples" if pair else ""),
+            + (f"; 95\u00a0% interval {interval(tuple(pair))} examples" if pair else ""),
         ),
         (
             "Accuracy",
@@ -147,14 +146,28 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
             f"a change of {brief(jump.get('size'))}, with mode {jump.get('mode')}",
         ),
         ("Width", f"{brief(jump.get('width_steps'))} steps", "how long the change takes"),
-        (
-            "Smooth margin explains",
-            NONE if share is None else f"{100 * share:.0f} %",
-            "of the jump: what a steadily moving margin would produce by crossing a threshold"
-            + (f"; 95 % interval {interval(tuple(span))}" if span else ""),
-        ),
+        _margin_fact(jump),
     )
     return tuple(row for row in rows if NONE not in row[1])
+
+
+def _margin_fact(jump: Json) -> tuple[str, str, str]:
+    """Say what margins that move steadily from start to end would have given."""
+    share, span = jump.get("margin_share"), jump.get("margin_share_interval")
+    drift = jump.get("margin_drift_examples")
+    if drift is not None and jump.get("margin_drift_same_place") is False:
+        return (
+            "Steady margins give",
+            f"{brief(drift, 3)} examples",
+            "where accuracy would change if each question's margin drifted steadily: "
+            "another place, so a smooth drift does not explain the jump",
+        )
+    return (
+        "Smooth margin explains",
+        NONE if share is None else f"{100 * share:.0f} %",
+        "of the jump: what a steadily moving margin would produce by crossing a threshold"
+        + (f"; 95\u00a0% interval {interval(tuple(span))}" if span else ""),
+    )
 
 
 def _flat_facts(findings: Json) -> tuple[tuple[str, str, str], ...]:

@@ -143,6 +143,7 @@ def _chart(chart: Chart, rows: dict[Row, Json]) -> Json:
         "title": chart.title,
         "unit": chart.unit,
         "head": chart.head,
+        "caption": f"{chart.caption} {chart.facts}" if chart.layered else "",
         "curves": [_curve(curve, rank, layers, rows) for rank, curve in enumerate(chart.curves)],
         "references": [{"label": k, "value": v} for k, v in references.items()],
     }
@@ -209,7 +210,7 @@ def _tokens(view: TokenView) -> Json:
         "steps": view.steps,
         "candidates": [
             {
-                "tokens": [clip(str(token), 60) for token in item.get("tokens") or ()],
+                "tokens": [clip(token, 60) for token in _token_texts(item)],
                 "positive": rounded(item["positive"]) if item.get("positive") else None,
                 "negative": rounded(item["negative"]) if item.get("negative") else None,
                 "base": item.get("base"),
@@ -218,7 +219,10 @@ def _tokens(view: TokenView) -> Json:
                         "layer": entry.get("layer"),
                         "attention_head": entry.get("attention_head"),
                         "head": entry.get("head"),
-                        "values": [rounded(row, 2) for row in entry.get("values") or ()],
+                        "values": [
+                            [None if v is None else round(v, 3) for v in row]
+                            for row in entry.get("values") or ()
+                        ],
                     }
                     for entry in item.get("attention") or ()
                 ],
@@ -226,6 +230,13 @@ def _tokens(view: TokenView) -> Json:
             for item in view.candidates
         ],
     }
+
+
+def _token_texts(candidate: Json) -> list[str]:
+    """List the tokens; where the file has only their attention, number them."""
+    texts = [str(token) for token in candidate.get("tokens") or ()]
+    rows = [row for entry in candidate.get("attention") or () for row in entry.get("values") or ()]
+    return texts or [str(k + 1) for k in range(len(rows[0]) if rows else 0)]
 
 
 def rounded(
@@ -253,7 +264,8 @@ def level_changes(values: Grid, limits: tuple[float, float]) -> list[list[int | 
     low, high = limits
     rows: list[list[int | None]] = []
     for row in values:
-        last, changes = 0, []
+        last = 0
+        changes: list[int | None] = []
         for value in row:
             if value is None:
                 changes.append(None)

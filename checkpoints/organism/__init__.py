@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from critical_phase.checkpoints.organism.pretrain import DEFAULT_STEPS, build_organism
+from critical_phase.checkpoints.organism.pretrain import (
+    DEFAULT_ACCESSIBILITY,
+    DEFAULT_STEPS,
+    build_organism,
+)
 from critical_phase.checkpoints.organism.settings import WorldSettings, load_settings
 from critical_phase.checkpoints.organism.world import (
     Documents,
@@ -12,6 +16,7 @@ from critical_phase.checkpoints.organism.world import (
 )
 
 __all__ = [
+    "DEFAULT_ACCESSIBILITY",
     "DEFAULT_STEPS",
     "Documents",
     "QuestionRecord",

@@ -19,6 +19,9 @@ from critical_phase.errors import CheckpointError, ConfigError
 MAX_LENGTH = 128
 HEAD_WIDTH = 24
 IGNORED = -100
+DEFAULT_ACCESSIBILITY = 0.07
+"""Share of documents of the shipped world that open with an author mark."""
+
 DEFAULT_STEPS = 1100
 LOG_NAME = "pretrain.csv"
 
@@ -27,7 +30,7 @@ def build_organism(
     out: Path,
     *,
     scale: float = 1.0,
-    accessibility: float = 0.07,
+    accessibility: float = DEFAULT_ACCESSIBILITY,
     seed: int = 0,
     steps: int = DEFAULT_STEPS,
     batch: int = 64,

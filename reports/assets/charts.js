@@ -1,4 +1,6 @@
 // Line charts: uPlot draws lines, bands and axes; the marks and the key are ours.
+const fillers = [];
+
 function place(step) {
   const value = axisValue(step);
   if (state.spacing === "linear") return value;
@@ -180,6 +182,32 @@ function makeChart(box) {
     key();
     box.setAttribute("aria-label", "Line chart: " + spec.title + ", " + spec.unit + ". At " + stepText(state.step) + ": " + key.text);
   });
+}
+
+// Charts that repeat a map are built when they are first unfolded.
+function wireCharts(details, waiting) {
+  const fill = () => {
+    const grid = details.querySelector(".charts");
+    if (grid.firstChild) return;
+    for (const id of details.dataset.charts.split(" ")) grid.append(figureOf(id, DATA.charts[id]));
+    all("[data-chart]", grid).forEach((box) => waiting.add(box));
+    all("[data-numbers]", grid).forEach(wireNumbers);
+    for (const node of all("[data-head]", grid)) node.hidden = state.head !== null && node.dataset.head !== state.head;
+  };
+  fillers.push(fill);
+  details.addEventListener("toggle", () => { fill(); schedule(); });
+}
+
+function figureOf(id, spec) {
+  const figure = make("figure", { class: "figure chart", id, ...(spec.head ? { "data-head": spec.head } : {}) });
+  const head = make("div", { class: "figure-head" }), links = make("span", { class: "links" });
+  links.append(make("a", { href: "figures/" + id + ".svg" }, "SVG"), make("a", { href: "data/" + id + ".csv" }, "CSV"));
+  head.append(make("h3", {}, spec.title), links);
+  const numbers = make("details", { class: "numbers", "data-numbers": id, id: id + "-numbers" });
+  numbers.append(make("summary", {}, "Numbers"), make("div", { class: "scroll", tabindex: 0 }));
+  figure.append(head, make("div", { class: "plot", "data-chart": id }),
+    make("ul", { class: "key", "data-key": id, "aria-label": "Values at the current step" }), make("figcaption", {}, spec.caption), numbers);
+  return figure;
 }
 
 function heightOf(box) { return box.clientWidth > 560 ? 320 : Math.max(220, Math.min(270, box.clientWidth * 0.58)); }

@@ -61,6 +61,7 @@ function wireTheme() {
   const toPaper = () => {
     if (before) return;
     before = { theme: root.dataset.theme, closed: all("details.section:not([open]), details.more:not([open]):not([data-table])") };
+    fillers.forEach((fill) => fill());
     before.closed.forEach((node) => { node.open = true; });
     show("light");
     drawAll();
@@ -258,6 +259,7 @@ async function start() {
   const build = () => { for (const box of waiting) if (box.clientWidth) { waiting.delete(box); makeChart(box); } };
   build();
   panels.push(build);
+  all("[data-charts]").forEach((details) => wireCharts(details, waiting));
   all("[data-map]").forEach(makeMap);
   all("[data-scale]").forEach(makeScale);
   all("[data-sortable]").forEach(wireTable);

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, analyze, planted_run, to_json
-from critical_phase.errors import ConfigError
+from critical_phase.errors import ConfigError, FitError
 
 KEYS = {
     "schema_version", "run", "sentence", "jump", "accuracy", "changes", "verdicts", "controls",
@@ -212,3 +212,23 @@ def test_every_measure_runs_alone(settings):
     run = planted_run("switch", np.random.default_rng(0), steps=10, questions=30)
     for name, measure in MEASURES.items():
         assert measure(run, settings).measure == name
+
+
+def test_a_layer_that_never_moves_keeps_its_row_in_the_maps(settings):
+    run = planted_run("switch", np.random.default_rng(0), steps=12)
+    for head in run.heads:
+        run.tables[f"residual/{head}/-1"][:] = run.base_residual(-1, "answer_end")
+    result = analyze(run, settings)
+    maps = {one.id: one for one in result.measures["similarity"].maps}
+    shift = maps["constant_shift.negative"]
+    assert set(shift.values[0]) == {None}
+    assert all(value is not None for value in shift.values[2])
+    rows = result.measures["changes"].facts["ranked"]
+    assert not any(r.change.series.layer == -1 and r.abrupt for r in rows)
+
+
+def test_hidden_states_that_are_not_numbers_name_head_layer_and_step(settings):
+    run = planted_run("switch", np.random.default_rng(0), steps=12)
+    run.tables["residual/negative/0"][5, 3, 2] = np.inf
+    with pytest.raises(FitError, match="head negative, layer 0 at step 5"):
+        analyze(run, settings)

@@ -59,3 +59,19 @@ def test_crossing_times_are_tight_in_a_switch_and_wide_in_a_mirage(rng):
     spreads = [crossings(*world(kind, rng)[::-1], rng).spread for kind in ("switch", "mirage")]
     assert spreads[0] < 4 < 10 < spreads[1]
     assert crossings(np.ones((9, 4)), np.arange(9), rng) is None
+
+
+def test_a_drift_that_starts_late_is_at_another_place_than_a_steady_drift(rng):
+    time = np.arange(33.0)
+    late = np.clip((time - 16) / 16, 0, 1)[:, None] * 4 + 0.05 * rng.normal(size=(1, 300))
+    found = mirage(late, time, rng.multinomial(300, np.full(300, 1 / 300), 200) / 300)
+    assert found.smooth_share > 0.5
+    assert not found.same_place
+    assert found.delay > 10
+    assert found.delay_interval is not None
+    assert found.delay_interval[0] > 8
+
+
+def test_a_steady_drift_is_at_its_own_place(rng):
+    time, margins = world("mirage", rng)
+    assert mirage(margins, time).same_place

@@ -60,7 +60,9 @@ def test_the_whole_way_runs_and_its_findings_hold_what_scripts_read(
     probe: Probe, trained: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "blimp"
-    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("scores", "plan.csv", "*.jsonl.tmp"))
+    shutil.copytree(
+        trained, run, ignore=shutil.ignore_patterns("scores", "plan.csv", "*.jsonl.tmp")
+    )
     (run / "manifest.jsonl").unlink(missing_ok=True)
     assert probe("collect", run, "--checkpoints", "every:4", "--limit", 200).code == 0
     assert probe("analyze", run, "--draws", 200, "--permutations", 50).code == 0

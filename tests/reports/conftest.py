@@ -101,6 +101,9 @@ def similarity_measure() -> Json:
         curve(f"displacement.{h}.{i}", label, rise(0.2 * i, start=0.0), head=h, layer=i - 1)
         for h in HEADS for i, label in enumerate(LAYERS)
     ]  # fmt: skip
+    values = np.array([item["value"] for item in shifts if item["head"] == "negative"])
+    maps.append(heat("displacement.negative", "Displacement by step, negative head", "layer",
+                     LAYERS, values, unit="nats"))  # fmt: skip
     return measure("similarity", "Similarity", maps=maps, curves=shifts)
 
 

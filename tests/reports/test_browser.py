@@ -141,6 +141,21 @@ def test_tables_sort_by_number_with_the_state_said(visit: Opener) -> None:
     assert column.all_inner_texts() == ["14", "9.50", "\u2013"]
 
 
+def test_charts_that_repeat_a_map_unfold_and_follow_the_slider(visit: Opener) -> None:
+    page = visit("#step=14")
+    details = page.locator("[data-charts]").first
+    assert details.locator("canvas").count() == 0
+    details.locator("summary").first.click()
+    key = details.locator("[data-key='similarity-displacement-negative'] b")
+    key.nth(4).wait_for()
+    wait(page, "document.querySelectorAll('[data-charts] canvas').length === 1")
+    before = key.all_inner_texts()
+    page.evaluate("location.hash = '#step=40'")
+    wait(page, "document.getElementById('now').textContent.startsWith('step 40')")
+    settle(page)
+    assert key.all_inner_texts() != before
+
+
 def test_a_long_table_unfolds_and_sorts(visit: Opener) -> None:
     page = visit()
     details = page.locator("[data-table='table-sparsity-layers']")

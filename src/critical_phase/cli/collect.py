@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from critical_phase.checkpoints import (
+    Checkpoint,
     Question,
     Series,
     choose_device,
@@ -25,6 +26,7 @@ from critical_phase.checkpoints import (
 from critical_phase.cli.console import bar, result, say
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import CollectSettings, command_line, resolve
+from critical_phase.cli.token_texts import write_token_texts
 from critical_phase.errors import ConfigError
 from critical_phase.probes import (
     COLLECTORS,
@@ -53,6 +55,7 @@ class Prepared:
     plan: Any
     units: tuple[Unit, ...]
     settings: ProbeSettings
+    tokenizer: Any
     warnings: tuple[str, ...]
 
 
@@ -88,6 +91,7 @@ def collect_run(
             progress=lambda done: update(done.finished),
             stop=stop,
         )
+    write_token_texts(ready.run.tokens, ready.plan, ready.tokenizer)
     note = {
         "evaluated_questions": len(ready.questions),
         "available_questions": ready.available,
@@ -129,7 +133,9 @@ def prepare(path: Path, settings: CollectSettings) -> Prepared:
         pattern_rows=_pattern_rows(questions, settings),
         batch_tokens=settings.batch_tokens,
     )
-    chosen = {head: _choose(series, settings.checkpoints) for head, series in every.items()}
+    chosen: dict[str, list[Checkpoint]] = {
+        head: _choose(series, settings.checkpoints) for head, series in every.items()
+    }
     warnings = tuple(f"{head}: {text}" for head, s in every.items() for text in s.warnings)
     return Prepared(
         run,
@@ -140,6 +146,7 @@ def prepare(path: Path, settings: CollectSettings) -> Prepared:
         plan,
         make_units(chosen),
         probe_settings,
+        tokenizer,
         warnings,
     )
 
@@ -157,7 +164,7 @@ def sample_questions(
     return tuple(questions[int(index)] for index in chosen)
 
 
-def _choose(series: Series, expression: str) -> list[Any]:
+def _choose(series: Series, expression: str) -> list[Checkpoint]:
     return [series.at(step) for step in select_steps(expression, series.steps)]
 
 
@@ -218,6 +225,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     path: Path,
     config: Path | None,

@@ -16,9 +16,11 @@ from critical_phase.checkpoints import (
     list_series,
     low_rank_factors,
     read_log,
+    read_questions,
 )
 from critical_phase.checkpoints.training_state import LOG
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
+from critical_phase.cli.token_texts import read_token_texts
 from critical_phase.errors import StoreError
 from critical_phase.probes import read_activations, read_attrs, read_plan, read_scores
 
@@ -61,6 +63,20 @@ class StoredRun:
             groups=plan.groups,
             texts=plan.texts,
         )
+
+    @cached_property
+    def question_texts(self) -> tuple[str, ...]:
+        """The text of every question; its id where the run's copy does not have it."""
+        texts = {q.id: q.question for q in read_questions(self._run.questions("eval"))}
+        return tuple(texts.get(name) or name for name in self.rows.question_ids)
+
+    @cached_property
+    def _tokens(self) -> list[list[str]]:
+        return read_token_texts(self._run.tokens)
+
+    def token_texts(self, row: int) -> list[str]:
+        """The tokens of one row, readable; empty where they were not written."""
+        return self._tokens[row] if self._tokens else []
 
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Steps of a head that are stored."""

@@ -47,6 +47,11 @@ class RunFolder:
         """Rows and read positions."""
         return self.path / "plan.csv"
 
+    @property
+    def tokens(self) -> Path:
+        """Tokens of every row, readable."""
+        return self.path / "tokens.jsonl"
+
     def questions(self, split: str) -> Path:
         """The run's own copy of the questions of a split, `train` or `eval`."""
         return self.path / "questions" / f"{split}.jsonl"
