@@ -80,7 +80,7 @@ def print_table(results: dict[str, list[dict[str, np.ndarray]]]) -> None:
         mean, error = table.mean(axis=0), table.std(axis=0, ddof=1) / np.sqrt(len(table))
         cells = [f"{m:.2f} ± {e:.2f}" for m, e in zip(mean, error, strict=True)]
         name = "(none)" if mode == "sft" else kind
-        print(f"| {mode} | {name} |", " | ".join(c.replace("nan ± nan", "–") for c in cells), "|")
+        print(f"| {mode} | {name} |", " | ".join(c.replace("nan ± nan", "-") for c in cells), "|")
 
 
 def print_rises(results: dict[str, list[dict[str, np.ndarray]]]) -> None:
