@@ -22,7 +22,7 @@ from .settings import AnalysisSettings
 ABOUT = (
     "Each accuracy and margin curve against smooth curves with the same noise: p is the share of"
     " simulated smooth curves that look as abrupt. The mirage test asks how much of the largest"
-    " step of accuracy would appear if every margin drifted linearly; near 1, accuracy needs no"
+    " step of accuracy would appear if every margin drifted linearly; near 1 at the same place, accuracy needs no"
     " abrupt change. A curve that starts fast at the first step counts as smooth."
 )
 

@@ -19,6 +19,7 @@ from critical_phase.checkpoints.models import (
     tensors_sha256,
 )
 from critical_phase.checkpoints.negatives import NEGATIVES, negative_kind, right_answer
+from critical_phase.checkpoints.peft_state import quiet_peft
 from critical_phase.checkpoints.prompts import PROMPTS, Encoded, PromptFormat, encode, prompt_format
 from critical_phase.checkpoints.questions import (
     Question,
@@ -74,6 +75,7 @@ __all__ = [
     "negative_kind",
     "prompt_format",
     "questions_sha256",
+    "quiet_peft",
     "read_log",
     "read_question_file",
     "read_questions",

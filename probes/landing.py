@@ -1,14 +1,19 @@
 """Prove that adapters reach the model: a stale one looks exactly like a real result."""
 
 import copy
-import warnings
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
 
-from critical_phase.checkpoints import AdapterSlot, Checkpoint, load_adapter, tensors_sha256
+from critical_phase.checkpoints import (
+    AdapterSlot,
+    Checkpoint,
+    load_adapter,
+    quiet_peft,
+    tensors_sha256,
+)
 from critical_phase.errors import CheckpointError
 
 _TOLERANCE = {torch.float32: 1e-4}
@@ -33,8 +38,7 @@ def is_whole(checkpoint: Checkpoint) -> bool:
 @torch.no_grad()
 def fresh_logits(base: Any, checkpoint: Checkpoint, ids: Tensor) -> Tensor:
     """Compute logits through PEFT's own loading, on a copy of the base model."""
-    with warnings.catch_warnings():  # a deprecation inside PEFT that no user can mend
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+    with quiet_peft():
         wrapper = PeftModel.from_pretrained(copy.deepcopy(base), str(checkpoint.path)).eval()
     logits: Tensor = wrapper(input_ids=ids, use_cache=False).logits
     return logits.float().cpu()
