@@ -83,7 +83,8 @@ def train_head(
     log, step = folder.resume(parameters, optimizer)
     if step == 0 and not log:
         folder.save(0, adapter, parameters, optimizer, log)
-    adapter.train()
+    # Not train(): the base's own dropout would draw from a generator that no state restores.
+    adapter.eval()
     while step < recipe.steps:
         first = step * recipe.batch_size
         batch = examples[first : first + recipe.batch_size]
@@ -141,6 +142,7 @@ def _new_adapter(model: PreTrainedModel, recipe: Recipe, seed: int) -> torch.nn.
         target_modules=list(recipe.targets),
         lora_dropout=0.0,
         bias="none",
+        fan_in_fan_out=_has_conv1d(model, recipe.targets),
         task_type="CAUSAL_LM",
     )
     # PEFT draws from the global generator: give it a seeded one for this call alone.
@@ -156,6 +158,14 @@ def _new_adapter(model: PreTrainedModel, recipe: Recipe, seed: int) -> torch.nn.
                 fix="give --targets the names of linear layers of this model",
             ) from error
     return adapter
+
+
+def _has_conv1d(model: PreTrainedModel, targets: Sequence[str]) -> bool:
+    """Say whether the targets store their weights transposed, as GPT-2 does."""
+    return any(
+        type(module).__name__ == "Conv1D" and name.rpartition(".")[2] in targets
+        for name, module in model.named_modules()
+    )
 
 
 def _check_finite(step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from tiny_models import tiny_gpt2, word_tokenizer
 
 from critical_phase.checkpoints import (
     Question,
@@ -105,7 +106,7 @@ def test_only_answer_tokens_count_in_the_loss(tiny_model_folder: Path) -> None:
 WORKER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {root!r}]
 from test_training import train
 from critical_phase.checkpoints.training_state import TrainingFolder
 import time
@@ -123,7 +124,10 @@ def test_a_run_killed_at_any_moment_continues_to_bit_identical_adapters(
 ) -> None:
     train(tiny_model_folder, tmp_path / "whole")
     tests = str(Path(__file__).parent)
-    code = WORKER.format(tests=tests, model=str(tiny_model_folder), out=str(tmp_path / "killed"))
+    root = str(Path(__file__).parents[1])
+    code = WORKER.format(
+        tests=tests, root=root, model=str(tiny_model_folder), out=str(tmp_path / "killed")
+    )
     for stop_after in (3, 7):
         with subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
@@ -201,3 +205,12 @@ def test_the_saved_state_is_not_pickled(tiny_model_folder: Path, tmp_path: Path)
     suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert suffixes == {".json", ".safetensors", ".csv"}
     assert load_file(tmp_path / "checkpoint-12" / "adapter_model.safetensors")
+
+
+def test_a_base_with_dropout_trains_to_the_same_adapters_every_time(tmp_path: Path) -> None:
+    recipe = Recipe(steps=4, batch_size=2, lr=1e-2, rank=2, alpha=4, targets=("c_fc",))
+    tiny_gpt2().save_pretrained(tmp_path / "gpt2")
+    word_tokenizer().save_pretrained(tmp_path / "gpt2")
+    for name in ("one", "two"):
+        train(tmp_path / "gpt2", tmp_path / name, recipe)
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")

@@ -78,6 +78,8 @@ def collect_run(
     ready = prepare(path, settings)
     for text in ready.warnings:
         say(f"warning: {text}")
+    if overwrite:
+        ready.run.plan.unlink(missing_ok=True)  # written again by the first thing collect does
     with bar("collect", len(ready.units)) as update, stop_on_interrupt() as stop:
         report = collect(
             path,

@@ -47,7 +47,12 @@ class StoredRun:
                 fix=f"probe collect {run.path}",
             )
         self.heads = tuple(head for head in HEADS if self._steps[head])
-        self._check_one_plan()
+        self._series = {
+            head: list_series(run.head(head)) for head in self.heads if run.head(head).is_dir()
+        }
+        self._check_files()
+        self.notes = (*record.get("warnings", []), *self._missing(), *self._failed())
+        """What a reader of the results should know about the files behind them."""
         self._describe_activations()
 
     @cached_property
@@ -133,10 +138,9 @@ class StoredRun:
 
     def adapters(self, head: str) -> list[Factors]:
         """Per stored step: module name to (A, B, scaling); empty where it is no plain LoRA."""
-        folder = self._run.head(head)
-        if not folder.is_dir():
+        if head not in self._series:
             return []
-        saved = {item.step: item for item in list_series(folder).checkpoints}
+        saved = {item.step: item for item in self._series[head].checkpoints}
         chosen = [saved[step] for step in self._steps[head] if step in saved]
         if len(chosen) != len(self._steps[head]) or not all(map(_plain, chosen)):
             return []
@@ -155,32 +159,60 @@ class StoredRun:
         files = (self._run.path / kind / head).glob("step-????????.h5")
         return tuple(sorted(int(path.stem.removeprefix("step-")) for path in files))
 
-    def _check_one_plan(self) -> None:
-        """Refuse files that were collected with different plans."""
+    def _check_files(self) -> None:
+        """Refuse files of different plans, and files of adapters that are no longer there."""
         first = read_attrs(self._run.scores(BASE, 0))["plan_sha256"]
         for head in self.heads:
+            saved = (
+                {c.step: c.sha256 for c in self._series[head].checkpoints}
+                if (head in self._series)
+                else {}
+            )
             for step in self._steps[head]:
                 path = self._run.scores(head, step)
-                if read_attrs(path)["plan_sha256"] != first:
-                    raise StoreError(
-                        "this file belongs to another plan than the base model's scores",
-                        where=str(path),
-                        fix=f"probe collect {self._run.path} --overwrite",
-                    )
+                attributes = read_attrs(path)
+                problem = ""
+                if attributes["plan_sha256"] != first:
+                    problem = "this file belongs to another plan than the base model's scores"
+                elif step in saved and attributes["adapter_sha256"] != saved[step]:
+                    problem = "this file was collected from another adapter than the one saved now"
+                if problem:
+                    fix = f"probe collect {self._run.path} --overwrite"
+                    raise StoreError(problem, where=str(path), fix=fix)
+
+    def _missing(self) -> list[str]:
+        """Name the steps that have an adapter and no scores."""
+        found = []
+        for head, series in self._series.items():
+            missing = [str(s) for s in series.steps if s not in self._steps[head]]
+            if missing:
+                found.append(
+                    f"{head}: {len(missing)} of {len(series.steps)} saved steps were not collected"
+                    f" ({', '.join(missing[:8])}{', ...' if missing[8:] else ''})"
+                )
+        return found
+
+    def _failed(self) -> list[str]:
+        """Name the units that failed and were not repaired."""
+        names = sorted(path.stem for path in (self._run.path / "failed").glob("*.json"))
+        return [f"failed and left out: {', '.join(names)}"] if names else []
 
     def _describe_activations(self) -> None:
         """Note which activations exist for every step that has scores."""
         path = self._run.activations(BASE, 0)
-        whole = path.is_file() and all(
-            self._run.activations(head, step).is_file()
-            for head in self.heads
-            for step in self._steps[head]
-        )
+        wanted = [path, *(self._run.activations(h, s) for h in self.heads for s in self._steps[h])]
+        missing = [str(p.relative_to(self._run.path)) for p in wanted if not p.is_file()]
         self._datasets: tuple[str, ...] = ()
         self.layers: tuple[int, ...] = ()
         self.positions: tuple[str, ...] = ()
         self.attention_heads = 0
-        if not whole:
+        if missing and len(missing) < len(wanted):
+            self.notes += (
+                f"activations are missing for {len(missing)} of {len(wanted)} scored checkpoints, "
+                f"first {missing[0]}: nothing was computed from activations; "
+                f"probe collect {self._run.path} writes them",
+            )
+        if missing:
             return
         self._datasets = stored_datasets(path)
         if "residual" in self._datasets:

@@ -15,11 +15,13 @@ from critical_phase.checkpoints import (
     QuestionFile,
     Recipe,
     TrainingFolder,
+    adapter_identity,
     choose_device,
     data_order,
     draw_examples,
     encode_examples,
     examples_csv,
+    list_series,
     load_model,
     model_sha256,
     negative_kind,
@@ -40,7 +42,7 @@ from critical_phase.checkpoints.organism_set import (
 from critical_phase.cli.console import bar, result, say
 from critical_phase.cli.run_folder import HEADS, RunFolder, update_record
 from critical_phase.cli.settings import TrainSettings, command_line, resolve
-from critical_phase.errors import ConfigError, InputError, QuestionError
+from critical_phase.errors import CheckpointError, ConfigError, InputError, QuestionError
 
 PAPER_LR = 1e-4
 Progress = Callable[[str, int, int], None]
@@ -65,10 +67,10 @@ def train_run(
     settings = with_defaults(settings)
     run = RunFolder(out)
     training, evaluation = read_question_sets(settings)
-    if overwrite:
-        for head in settings.heads:
-            shutil.rmtree(run.head(head), ignore_errors=True)
     recipe = recipe_of(settings)
+    if overwrite:
+        forget_heads(run, settings.heads)
+    refuse_mixed_heads(run, settings, recipe)
     save_at = schedule_steps(settings.schedule, settings.steps)
     for head in settings.heads:
         _train_one(run, head, settings, training.questions, recipe, save_at)
@@ -90,6 +92,7 @@ def train_run(
         seed=settings.seed,
         heads=[head for head in HEADS if run.head(head).is_dir()],
         dropped_questions=dropped,
+        warnings=question_warnings(training, evaluation, recipe.steps * recipe.batch_size),
         recipe={
             **recipe_values(recipe),
             "negatives": settings.negatives,
@@ -99,6 +102,35 @@ def train_run(
         },
     )
     return run
+
+
+def forget_heads(run: RunFolder, heads: tuple[str, ...]) -> None:
+    """Delete heads with everything that was made from them."""
+    for head in heads:
+        for kind in ("heads", "scores", "activations"):
+            shutil.rmtree(run.path / kind / head, ignore_errors=True)
+    shutil.rmtree(run.analysis, ignore_errors=True)
+
+
+def refuse_mixed_heads(run: RunFolder, settings: TrainSettings, recipe: Recipe) -> None:
+    """Refuse to put a head beside one of another recipe: their steps would not match.
+
+    Raises:
+        CheckpointError: The other head of the run was trained otherwise.
+    """
+    wanted = {"recipe": recipe_values(recipe), "prompt": settings.prompt, "seed": settings.seed}
+    for other in run.trained_heads():
+        if other in settings.heads:
+            continue
+        note = adapter_identity(list_series(run.head(other)).checkpoints[0].path) or {}
+        for key, value in wanted.items():
+            if note.get(key) != value:
+                raise CheckpointError(
+                    f"the {other} head of this run was trained with another {key}: "
+                    f"{note.get(key)!r}, not {value!r}",
+                    where=str(run.head(other)),
+                    fix="train both heads again with --overwrite, or use another --out",
+                )
 
 
 def with_defaults(settings: TrainSettings) -> TrainSettings:
@@ -135,14 +167,36 @@ def read_question_sets(settings: TrainSettings) -> tuple[QuestionFile, QuestionF
     """Read training and evaluation questions and refuse a leak between them."""
     training = _read_set(settings.questions, "train", settings)
     evaluation = _read_set(settings.eval_questions or "", "test", settings)
-    train_texts = {(q.question, q.right) for q in training.questions}
-    leaked = [q.id for q in evaluation.questions if (q.question, q.right) in train_texts]
+    seen = {(_plain(q.question), _plain(q.right)) for q in training.questions}
+    leaked = [q.id for q in evaluation.questions if (_plain(q.question), _plain(q.right)) in seen]
     if leaked:
         raise QuestionError(
             f"{len(leaked)} evaluation questions are also trained on, first {leaked[0]!r}",
             fix="give --eval-questions a file that shares no question with --questions",
         )
     return training, evaluation
+
+
+def question_warnings(training: QuestionFile, evaluation: QuestionFile, shown: int) -> list[str]:
+    """Say what about the questions a reader of the results should know."""
+    warnings = [
+        f"{len(part.dropped)} {name} questions with equal candidates were left out"
+        for name, part in (("training", training), ("evaluation", evaluation))
+        if part.dropped
+    ]
+    stems = {_plain(q.question) for q in training.questions if q.question}
+    shared = sum(_plain(q.question) in stems for q in evaluation.questions)
+    if shared:
+        warnings.append(f"{shared} evaluation questions have the text of a training question")
+    if shown > len(training.questions):
+        passes = shown / len(training.questions)
+        warnings.append(f"training passes over its questions {passes:.1f} times: answers repeat")
+    return warnings
+
+
+def _plain(text: str) -> str:
+    """Reduce a text to what a reader would call the same."""
+    return " ".join(text.casefold().split())
 
 
 def _read_set(source: str, split: str, settings: TrainSettings) -> QuestionFile:
