@@ -18,7 +18,7 @@ demo: install
 	$(BIN)/probe demo
 
 test: install check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff check .

@@ -218,7 +218,7 @@ def _probe_table(
         column("best", "best", "share"),
         column("best_step", "best at", "step"),
         column("last", "last", "share"),
-        column("selectivity", "last minus surface", "share"),
+        column("selectivity", "selectivity (last minus surface)", "share"),
         column("p_best", "p of best", kind="p"),
         column("p_last", "p of last", kind="p"),
     ]

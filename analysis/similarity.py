@@ -37,6 +37,15 @@ PLAIN = {
 }
 """Quantities without one."""
 
+CAPTIONS = {
+    "displacement": "Mean over rows of the norm of the change over the norm of the base state.",
+    "constant_shift": "1: every state moved by the same vector; 0: no common part.",
+    "cka_base": "1: candidates are arranged as in the base, whatever vector was added to all.",
+    "cka_step": "Dips mark checkpoints at which the arrangement of candidates changed.",
+    "cka_between": "The same for question means (debiased); independent states give 0.",
+}
+"""What each quantity means."""
+
 MOST_STEPS = 17
 """Checkpoints of a step by step map."""
 
@@ -134,13 +143,6 @@ def _curves(
     layers: Sequence[_Layer], weights: Float[np.ndarray, "draw question"], batch_size: int
 ) -> list[Curve]:
     """Draw every quantity, one chart per quantity and head."""
-    captions = {
-        "displacement": "Mean over rows of the norm of the change over the norm of the base state.",
-        "constant_shift": "1: every state moved by the same vector; 0: no common part.",
-        "cka_base": "1: candidates are arranged as in the base, whatever vector was added to all.",
-        "cka_step": "Dips mark checkpoints at which the arrangement of candidates changed.",
-        "cka_between": "The same for question means (debiased); independent states give 0.",
-    }
     return [
         curve(
             series,
@@ -148,7 +150,7 @@ def _curves(
             batch_size,
             group=series.quantity,
             label=layer_label(series.layer or 0),
-            caption=captions[series.quantity.split(".")[0]],
+            caption=CAPTIONS[series.quantity.split(".")[0]],
         )
         for layer in layers
         for series in (*layer.series, *layer.plain)
@@ -174,7 +176,7 @@ def _maps(
                 map_id=f"{name}.{head}",
                 title=f"{title[0].upper()}{title[1:]}, {head} head",
                 control=_control(name, at, head, tables),
-                caption=ABOUT.split(". ")[-1],
+                caption=CAPTIONS[name],
                 bounds=None if name == "displacement" else (0.0, 1.0),
             )
         )
@@ -186,7 +188,7 @@ def _maps(
                 map_id=f"{name}.{head}",
                 title=f"{title}, {head} head",
                 control="Independent states give 0 on average.",
-                caption=f"{title}; debiased, no interval was computed.",
+                caption=f"{CAPTIONS[name]} No interval was computed.",
                 bounds=(0.0, 1.0),
             )
         )

@@ -38,6 +38,12 @@ PARTS = {
 }
 """Quantities with title and caption."""
 
+CONTROLS = {
+    "lora_local_cosine": "A straight path has local cosine -1, a random walk 0 at every step.",
+    "lora_cosine_last": "It is 1 at the last step by construction.",
+}
+"""What each quantity is where nothing happens."""
+
 
 def weights(
     arrays: RunArrays,
@@ -154,7 +160,7 @@ def _maps(
             [numbers(row) for row in rows],
             "cosine" in name,
             [-1.0, 1.0] if "cosine" in name else None,
-            "A straight path has local cosine -1, a random walk 0 at every step.",
+            CONTROLS.get(name, ""),
             titles[name][1],
         )
         for name, rows in tables.items()

@@ -17,6 +17,10 @@ from critical_phase.checkpoints.organism import organism_path
 from critical_phase.errors import CheckpointError, ConfigError
 
 ORGANISM = "organism"
+_FIX = (
+    "give --model a folder with config.json and model.safetensors, "
+    "a name on the Hugging Face hub, or 'organism'"
+)
 
 
 def model_location(name: str) -> str:
@@ -38,6 +42,8 @@ def load_model(
         CheckpointError: No such model, or its files cannot be read.
     """
     location = model_location(name)
+    if location.startswith(("/", "./", "../", "~")) and not Path(location).is_dir():
+        raise CheckpointError(f"cannot load the model {name!r}: no such folder", fix=_FIX)
     try:
         # use_safetensors: weights in pickle files are never opened.
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -48,8 +54,7 @@ def load_model(
         raise CheckpointError(
             f"cannot load the model {name!r}: {_first_line(error)}",
             where=location if Path(location).exists() else "",
-            fix="give --model a folder with config.json and model.safetensors, "
-            "a name on the Hugging Face hub, or 'organism'",
+            fix=_FIX,
         ) from error
     return model.to(device).eval(), tokenizer
 

@@ -192,7 +192,12 @@ def _caveats(results: Results, arranged: tuple[Section, ...]) -> tuple[str, ...]
         if section.found is None:
             said.append(f"{section.title}: not measured in this run.")
         else:
-            said += [f"{section.title}: {scrub(item)}" for item in section.found.warnings]
+            named = (scrub(item) for item in section.found.warnings)
+            said += [
+                f"{section.title}: {item}"
+                for item in named
+                if f"{section.measure}: {item}" not in said
+            ]
     return tuple(dict.fromkeys(said))
 
 

@@ -15,7 +15,9 @@ SECTIONS = (
     (
         "curves",
         "Learning curves",
-        "How often the right answer wins, and by how much, as the heads see more examples.",
+        "How often the right answer wins, and by how much, as the heads see more examples. Four "
+        "scores: likra is L+ minus L-, sft is L+ alone, base_likra is L0 minus L-, pos_base is L+ "
+        "minus L0 (log-likelihood under the positive head, the negative head, the base).",
     ),
     (
         "change_points",
@@ -25,8 +27,8 @@ SECTIONS = (
     (
         "changes",
         "What changed, ranked",
-        "Every quantity that changed, the strongest first, and whether it moved before or after "
-        "accuracy.",
+        "Every quantity that changed abruptly, the least likely under a smooth curve first, and "
+        "whether it moved before or after accuracy.",
     ),
     (
         "linear_probes",

@@ -133,3 +133,22 @@ def test_a_full_disk_keeps_finished_units_and_the_same_command_continues(
     monkeypatch.undo()
     assert probe("collect", run).code == 0
     assert len(list(run.rglob("*.h5"))) == 54
+
+
+def test_a_misspelt_kind_of_negatives_is_found_before_any_training(
+    probe: Probe, tmp_path: Path, tiny_model_folder: Path, question_files: tuple[Path, Path]
+) -> None:
+    shown = probe(
+        *("train", "--out", tmp_path / "r", "--model", tiny_model_folder),
+        *("--questions", question_files[0], "--eval-questions", question_files[1]),
+        *("--negatives", "near_mis"),
+    )
+    assert shown.code == 2
+    assert "near_miss, irrelevant, unrelated" in shown.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_training_of_no_step_is_refused_in_a_dry_run_too(probe: Probe, tmp_path: Path) -> None:
+    shown = probe("train", "--out", tmp_path / "r", "--steps", 0, "--dry-run")
+    assert shown.code == 2
+    assert "steps must be above 0" in shown.err

@@ -79,7 +79,8 @@ def test_a_dry_run_prints_units_and_bytes_and_touches_nothing(
     before = sorted(tmp_path.rglob("*"))
     shown = probe("collect", tmp_path / "run", "--dry-run", "--checkpoints", "0,8:10")
     assert shown.code == 0
-    assert "negative: 4 checkpoints: 0, 8, 9, 10" in shown.out
+    assert "negative: 4 checkpoints: 0, 8-10" in shown.out
+    assert "units: 9, of which 0 exist" in shown.out
     assert re.search(r"to write: [\d.]+ MB", shown.out)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -121,7 +122,7 @@ def test_a_setting_from_a_file_is_overruled_by_the_command_line(
         f"  eval_questions: {question_files[1]}\n  steps: 5\n  schedule: 'log'\n"
     )
     shown = probe("train", "--out", tmp_path / "r", "--config", config, "--steps", 9, "--dry-run")
-    assert "save 6 checkpoints per head: 0, 1, 2, 4, 8, 9" in shown.out
+    assert "save 6 checkpoints per head: 0-2, 4, 8, 9" in shown.out
     assert not (tmp_path / "r").exists()
 
 

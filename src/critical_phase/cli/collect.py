@@ -23,7 +23,7 @@ from critical_phase.checkpoints import (
     read_questions,
     select_steps,
 )
-from critical_phase.cli.console import bar, result, say
+from critical_phase.cli.console import bar, brief_steps, result, say
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import CollectSettings, command_line, resolve
 from critical_phase.cli.token_texts import write_token_texts
@@ -265,11 +265,11 @@ def plan_lines(ready: Prepared) -> list[str]:
     steps: dict[str, list[int]] = {}
     for unit in ready.units:
         steps.setdefault(unit.head, []).append(unit.step)
-    lines = [f"{head}: {len(s)} checkpoints: {', '.join(map(str, s))}" for head, s in steps.items()]
+    lines = [f"{head}: {len(s)} checkpoints: {brief_steps(s)}" for head, s in steps.items()]
     lines.append(
         f"rows: {ready.plan.rows} of {len(ready.questions)} questions ({ready.available} available)"
     )
-    lines.append(f"units: {guess.units}, of which {guess.existing} exist")
+    lines.append(f"units: {len(guess.units)}, of which {len(guess.existing)} exist")
     lines.append(
         f"to write: {guess.bytes_needed / 1e6:.1f} MB; "
         f"free on the disk: {guess.bytes_free / 1e9:.1f} GB"

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 
@@ -23,6 +23,18 @@ def result(text: str) -> None:
 def result_json(value: object) -> None:
     """Print the one object that scripts read."""
     click.echo(json.dumps(value, indent=1, sort_keys=True, allow_nan=False))
+
+
+def brief_steps(steps: Sequence[int]) -> str:
+    """Write steps with runs of neighbours shortened: 0-64, or 0, 8, 16."""
+    parts: list[list[int]] = []
+    for step in steps:
+        if parts and step == parts[-1][-1] + 1:
+            parts[-1].append(step)
+        else:
+            parts.append([step])
+    texts = [f"{p[0]}-{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts]
+    return ", ".join(texts)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,10 @@ from critical_phase.errors import CriticalPhaseError
 # name -> (module, one line of help). Listed here so that `probe --help` imports no
 # command, and with it no torch.
 COMMANDS = {
-    "demo": ("demo", "The whole way on the embedded model, offline, in under three minutes."),
+    "demo": (
+        "demo",
+        "The whole way on the embedded model, offline: about a minute on two idle cores.",
+    ),
     "train": ("train", "Train the heads, with a checkpoint at every step that matters."),
     "checkpoints": ("checkpoints", "List saved steps with norm, loss, duplicates and faults."),
     "collect": ("collect", "Record scores and activations at a range of checkpoints."),
@@ -72,6 +75,7 @@ def main(args: list[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     verbose = bool({"-v", "--verbose"} & set((args or sys.argv[1:])[:1]))
     try:
         code = cli.main(args, standalone_mode=False)

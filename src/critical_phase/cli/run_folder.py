@@ -86,7 +86,13 @@ def open_run(path: Path) -> RunFolder:
     """
     run = RunFolder(path)
     if not run.record.is_file():
-        raise InputError("no run here", where=str(path), fix=f"probe train --out {path} ...")
+        several = any(path.glob("*/run.json"))
+        fix = (
+            "name one of the runs in it, or use --index"
+            if several
+            else (f"probe train --out {path} ...")
+        )
+        raise InputError("no run here", where=str(path), fix=fix)
     return run
 
 

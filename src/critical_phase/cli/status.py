@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from critical_phase.checkpoints import list_series
-from critical_phase.cli.console import result, result_json
+from critical_phase.cli.console import brief_steps, result, result_json
 from critical_phase.cli.run_folder import RunFolder, open_run
 
 
@@ -64,7 +64,7 @@ def command(*, path: Path, as_json: bool) -> None:
         result_json({"schema_version": 1, **values})
         return
     for head in heads:
-        missing = f", missing {', '.join(map(str, head.missing))}" if head.missing else ""
+        missing = f", missing {brief_steps(head.missing)}" if head.missing else ""
         result(
             f"{head.head:10} {len(head.saved):>4} saved {len(head.scored):>4} scored "
             f"{len(head.activations):>4} with activations{missing}"

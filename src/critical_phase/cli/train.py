@@ -34,12 +34,13 @@ from critical_phase.checkpoints import (
     train_head,
     write_questions,
 )
+from critical_phase.checkpoints.negatives import unrelated
 from critical_phase.checkpoints.organism_set import (
     DEFAULT_LR,
     organism_questions,
     organism_unrelated_texts,
 )
-from critical_phase.cli.console import bar, result, say
+from critical_phase.cli.console import bar, brief_steps, result, say
 from critical_phase.cli.run_folder import HEADS, RunFolder, update_record
 from critical_phase.cli.settings import TrainSettings, command_line, resolve
 from critical_phase.errors import CheckpointError, ConfigError, InputError, QuestionError
@@ -68,6 +69,7 @@ def train_run(
     run = RunFolder(out)
     training, evaluation = read_question_sets(settings)
     recipe = recipe_of(settings)
+    check_names(settings)
     if overwrite:
         forget_heads(run, settings.heads)
     refuse_mixed_heads(run, settings, recipe)
@@ -102,6 +104,21 @@ def train_run(
         },
     )
     return run
+
+
+def check_names(settings: TrainSettings) -> None:
+    """Refuse what would only be found after the first head is trained.
+
+    Raises:
+        ConfigError: An unknown kind of negatives or prompt format, or no unrelated texts.
+    """
+    prompt_format(settings.prompt or "")
+    kind = negative_kind(settings.negatives)
+    if "negative" in settings.heads and kind is unrelated and not _unrelated_texts(settings):
+        raise ConfigError(
+            "negatives of the kind 'unrelated' need texts from elsewhere",
+            fix="give --unrelated FILE, one text per line",
+        )
 
 
 def forget_heads(run: RunFolder, heads: tuple[str, ...]) -> None:
@@ -250,12 +267,12 @@ def _train_one(
     if folder.finished:
         say(f"train {head}: finished before")
         return
-    write_text(run.head(head) / "examples.csv", examples_csv(examples, recipe.batch_size))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     with bar(f"train {head}", recipe.steps) as progress:
         train_head(
             model, examples, recipe, save_at, folder, seed=start, pad_id=pad, progress=progress
         )
+    write_text(run.head(head) / "examples.csv", examples_csv(examples, recipe.batch_size))
 
 
 @click.command("train")
@@ -297,11 +314,13 @@ def command(
     settings = resolve(TrainSettings, "train", config, **values)
     if dry_run:
         settings = with_defaults(settings)
+        recipe_of(settings)
+        check_names(settings)
         training, evaluation = read_question_sets(settings)
         saved = schedule_steps(settings.schedule, settings.steps)
         result(f"train {', '.join(settings.heads)} on {len(training.questions)} questions")
         result(f"evaluate on {len(evaluation.questions)} questions")
-        result(f"save {len(saved)} checkpoints per head: {', '.join(map(str, saved))}")
+        result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
         return
     run = train_run(out, settings, command=command_line(), overwrite=overwrite)
     result(f"trained {', '.join(run.trained_heads())}: {run.path}")
