@@ -4,7 +4,7 @@ The null is simulated from the best smooth fit; see docs/methods.md. Checkpoints
 never permuted: that rejects every ramp.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ LEVEL = 0.05
 
 LEAST_SHARE = 0.25
 """Least share of the curve's range that an abrupt change must carry."""
+
+MOST_SHARE = 1.2
+"""Largest believable share: beyond it a steep line undoes what the shape overdoes."""
 
 TAILS = 8
 """Degrees of freedom of the simulated noise: training moves in uneven steps."""
@@ -46,11 +49,25 @@ class Abruptness:
     """10-90 width of the best abrupt shape."""
     share: float
     """Size of the best abrupt shape over the range of the curve."""
+    sign: float = 1.0
+    """1 for a rise, -1 for a fall."""
+    least: float = 0.0
+    """Least p-value that the number of simulated curves allows."""
 
     @property
     def found(self) -> bool:
-        """Say whether the change is both unlikely to be smooth and large."""
-        return self.p <= LEVEL and self.share >= LEAST_SHARE
+        """Say whether the change is unlikely to be smooth, large, and not a failed fit."""
+        return self.p <= LEVEL and self.large
+
+    @property
+    def large(self) -> bool:
+        """Say whether the abrupt shape carries a believable and large share of the range."""
+        return LEAST_SHARE <= self.share <= MOST_SHARE
+
+    @property
+    def at_limit(self) -> bool:
+        """Say whether no simulated curve looked as abrupt, so that p may be smaller still."""
+        return self.p <= self.least
 
 
 class AbruptTest:
@@ -65,18 +82,23 @@ class AbruptTest:
         self.smooth = smooth_shapes(self.time)
         self.draws = draws
         noise = rng.standard_t(TAILS, (draws * RETRY, self.time.size))
-        self.noise = (noise * np.sqrt((TAILS - 2) / TAILS)).astype(np.float32)
+        self.noise = _unit_variance(noise)
+        self.entropy = int(rng.integers(2**62))
 
     def run(
         self,
         value: Float[np.ndarray, " step"],
         per_question: Float[np.ndarray, "step question"] | None = None,
+        *,
+        curves: int = 0,
     ) -> Abruptness:
         """Test one curve.
 
         Args:
             value: The curve.
             per_question: Its values per question, for the sampling covariance.
+            curves: Most curves to simulate while almost none is as abrupt as the data; at
+                least ten times the usual number.
 
         Returns:
             The larger of two p-values, and the abrupt shape: curves around a line may gain as
@@ -89,23 +111,49 @@ class AbruptTest:
         lower = cholesky(curve_covariance(value, self.time, per_question), lower=True)
         whitened = _Whitened(lower, self.time, self.smooth, self.abrupt.values)
         seen, fit, at, size = whitened.observe(value)
-        p_line = self._p(whitened.over_line, np.zeros_like(fit), seen[0])
-        p_smooth = self._p(whitened.over_smooth, fit, seen[1])
+        p_line = self._p(whitened.over_line, np.zeros_like(fit), seen[0], curves)
+        p_smooth = self._p(whitened.over_smooth, fit, seen[1], curves)
         return Abruptness(
             max(p_line, p_smooth),
             seen[1],
             float(self.abrupt.tau[at]),
             float(self.abrupt.width[at]),
             abs(size) / span,
+            float(np.sign(size)),
+            1 / (1 + max(curves, len(self.noise))),
         )
 
-    def _p(self, statistic: Statistic, course: Float[np.ndarray, "1 step"], seen: float) -> float:
+    def _p(
+        self,
+        statistic: Statistic,
+        course: Float[np.ndarray, "1 step"],
+        seen: float,
+        curves: int,
+    ) -> float:
         """Return the share of curves around a smooth course that look at least as abrupt."""
-        above = int(np.sum(statistic(course + self.noise[: self.draws]) >= seen))
-        if above > max(2, self.draws // 100):
-            return (1 + above) / (1 + self.draws)
-        above += int(np.sum(statistic(course + self.noise[self.draws :]) >= seen))
-        return (1 + above) / (1 + len(self.noise))
+        above = count = 0
+        for noise in self._noise(curves):
+            above += int(np.sum(statistic(course + noise) >= seen))
+            count += len(noise)
+            if above > max(2, self.draws // 100):
+                break
+        return (1 + above) / (1 + count)
+
+    def _noise(self, curves: int) -> Iterator[Float[np.ndarray, "_n step"]]:
+        """Yield noise in growing batches, the same for every series."""
+        yield self.noise[: self.draws]
+        yield self.noise[self.draws :]
+        size = len(self.noise)
+        for start in range(size, curves, size):
+            rng = np.random.default_rng([self.entropy, start])
+            count = min(size, curves - start)
+            yield _unit_variance(rng.standard_t(TAILS, (count, self.time.size)))
+
+
+def _unit_variance(noise: Float[np.ndarray, "n step"]) -> Float[np.ndarray, "n step"]:
+    """Scale heavy-tailed noise to variance one."""
+    scaled: np.ndarray = (noise * np.sqrt((TAILS - 2) / TAILS)).astype(np.float32)
+    return scaled
 
 
 class _Whitened:

@@ -22,8 +22,8 @@ from .settings import AnalysisSettings
 ABOUT = (
     "Each accuracy and margin curve against smooth curves with the same noise: p is the share of"
     " simulated smooth curves that look as abrupt. The mirage test asks how much of the largest"
-    " step of accuracy would appear if every margin drifted linearly; near 1 at the same place, accuracy needs no"
-    " abrupt change. A curve that starts fast at the first step counts as smooth."
+    " step of accuracy would appear if every margin drifted linearly; near 1 at the same place,"
+    " accuracy needs no abrupt change. A curve that starts fast at the first step counts as smooth."
 )
 
 
@@ -130,6 +130,7 @@ def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table
             c.interval[0] * batch_size,
             c.interval[1] * batch_size,
             c.width,
+            c.width_text,
             c.before,
             c.after,
             c.test.share,
@@ -146,6 +147,7 @@ def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table
         column("low", "low", "examples"),
         column("high", "high", "examples"),
         column("width", "10-90 width", "steps"),
+        column("width_text", "width, or its lower limit", "steps", kind="text"),
         column("before", "before"),
         column("after", "after"),
         column("share", "share of the range"),
@@ -153,7 +155,8 @@ def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table
     ]
     caption = (
         "The best sigmoid of each curve; only an `abrupt` one is a change point. The interval is a"
-        " 95 % question bootstrap, never finer than the checkpoints; p is not adjusted here."
+        " 95 % question bootstrap plus training noise, never finer than the checkpoints; a width"
+        " after >= is the widest tried; p is not adjusted here."
     )
     return Table("change_points", "Change points", caption, columns, rows)
 
@@ -212,7 +215,10 @@ def _clock_table(clocks: Mapping[str, tuple[float, float, float]]) -> Table:
         column("p_path", "p in path length", kind="p"),
         column("share_path", "share of the range in path length"),
     ]
-    caption = "Abrupt in steps but smooth in path length: the optimizer sped up."
+    caption = (
+        "The same test with path length of the weights as time. A large p: no abrupt change found"
+        " on this clock; that is no proof of smoothness."
+    )
     return Table("clock", "Clock test", caption, columns, rows)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from .attention import attention
 from .bootstrap import interval, shared_weights
+from .change_point import LEVEL
 from .change_points import change_points
 from .charts import layer_label
 from .inputs import RunArrays, question_count
@@ -26,9 +27,9 @@ from .weights import weights
 ABOUT = (
     "Every quantity of every layer and attention head, tested against smooth curves with its own"
     " noise and ranked. Lead is tau of the quantity minus tau of the accuracy jump on the same"
-    " resamples of questions: negative moved first. Order is no proof of cause, quieter quantities"
-    " seem to lead, accuracy can even precede its own margin (it turns where the margin crosses"
-    " zero), and no lead is finer than one checkpoint interval."
+    " resamples of questions, each with its own training noise: negative moved first. Order is no"
+    " proof of cause, quieter quantities seem to lead, accuracy can even precede its own margin (it"
+    " turns where the margin crosses zero), and no lead is finer than one checkpoint interval."
 )
 
 SOURCES = {
@@ -40,6 +41,12 @@ SOURCES = {
     "weights": weights,
 }
 """Measures whose series are ranked."""
+
+MOST_CURVES = 80_000
+"""Most smooth curves simulated for one series whose p-value is at its least."""
+
+AT_LIMIT = "p at the resolution limit"
+"""Verdict of a change that no simulated curve matches, but of which there are too few."""
 
 LEFT_OUT = ("accuracy_per_character", "pairs")
 """Series that repeat another one."""
@@ -58,7 +65,15 @@ class RankedChange:
     @property
     def abrupt(self) -> bool:
         """Say whether the change is abrupt after adjusting for all tests."""
-        return self.p_adjusted <= 0.05 and self.change.test.found
+        return self.p_adjusted <= LEVEL and self.change.test.found
+
+    @property
+    def verdict(self) -> str:
+        """Say abrupt, smooth, or that more simulated curves would be needed to tell."""
+        test = self.change.test
+        if self.abrupt:
+            return "abrupt"
+        return AT_LIMIT if test.found and test.at_limit else "smooth"
 
 
 def changes(
@@ -88,8 +103,19 @@ def changes(
     found = [change for change in tried if change is not None]
     short = len(tried) - len(found)
     jump = reference(points)
-    ranked = _rank(found, jump)
+    ranked = rank(resolve(finder, found), jump)
+    unresolved = sum(row.verdict == AT_LIMIT for row in ranked)
+    unplaced = sum(row.abrupt and not row.change.placed for row in ranked)
     notes = [f"{short} series have fewer than 8 checkpoints and were not tested"] if short else []
+    if unresolved:
+        notes.append(
+            f"{unresolved} series have the least p-value that could be simulated, which is not"
+            " small enough among so many tests"
+        )
+    if unplaced:
+        notes.append(
+            f"{unplaced} abrupt changes could not be placed where they were tested and have no lead"
+        )
     if jump is None:
         notes.append("accuracy has no abrupt change, so there is nothing to lead or to follow")
     return MeasureResult(
@@ -131,8 +157,20 @@ def _moves(series: Series) -> bool:
     return bool(series.value.size and np.ptp(series.value) > 0)
 
 
-def _rank(found: list[SeriesChange], jump: SeriesChange | None) -> list[RankedChange]:
-    """Adjust p-values, add leads and sort: smallest p first, then the largest share."""
+def resolve(finder: ChangeFinder, found: list[SeriesChange]) -> list[SeriesChange]:
+    """Simulate more curves where only their number keeps a change from passing all tests."""
+    adjusted = adjust([change.test.p for change in found])
+    curves = min(MOST_CURVES, int(1.05 * len(found) / LEVEL))
+    return [
+        finder.refine(change, curves)
+        if p > LEVEL and change.test.found and change.test.p <= 3 * change.test.least
+        else change
+        for change, p in zip(found, adjusted, strict=True)
+    ]
+
+
+def rank(found: list[SeriesChange], jump: SeriesChange | None) -> list[RankedChange]:
+    """Adjust p-values, add leads and sort: smallest p first, then the largest statistic."""
     adjusted = adjust([change.test.p for change in found])
     rows = []
     for change, p in zip(found, adjusted, strict=True):
@@ -144,12 +182,11 @@ def _rank(found: list[SeriesChange], jump: SeriesChange | None) -> list[RankedCh
 def _lead(
     change: SeriesChange, jump: SeriesChange | None
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Subtract the jump's place, draw by draw."""
-    if jump is None or jump.draws is None:
+    """Subtract the jump's place, draw by draw; no lead where either has no place."""
+    if jump is None or jump.draws is None or change.draws is None:
         return None, None
     lead = change.tau - jump.tau
-    draws = (change.draws if change.draws is not None else np.float64(change.tau)) - jump.draws
-    low, high = _at_least(interval(draws), change, lead)
+    low, high = _at_least(interval(change.draws - jump.draws), change, lead)
     return lead, (low, high)
 
 
@@ -173,9 +210,9 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         rows.append(
             [at + 1, c.series.quantity, c.series.title,
              None if where is None else layer_label(where), c.series.attention_head,
-             "abrupt" if row.abrupt else "smooth", c.kind, c.tau, *c.interval,
-             c.tau * batch_size, c.width, c.before, c.after, c.size, c.test.share, c.test.p,
-             row.p_adjusted, row.lead, *band, c.interval_kind]
+             row.verdict, c.kind, c.tau, *c.interval,
+             c.tau * batch_size, c.width, c.width_text, c.before, c.after,
+             c.size, c.test.share, c.test.p, row.p_adjusted, row.lead, *band, c.interval_kind]
         )  # fmt: skip
     columns = [
         column("rank", "rank"),
@@ -190,6 +227,7 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         column("high", "high", "step"),
         column("tau_examples", "tau", "examples"),
         column("width", "10-90 width", "steps"),
+        column("width_text", "width, or its lower limit", "steps", kind="text"),
         column("before", "before"),
         column("after", "after"),
         column("effect", "effect"),
@@ -202,7 +240,8 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         column("interval", "interval", kind="text"),
     ]
     caption = (
-        "Abrupt: adjusted p at most .05 and at least a quarter of the range. Lead: negative moved"
-        " before the accuracy jump. A smooth row's tau is only the middle of its best sigmoid."
+        "Abrupt: adjusted p at most .05 and .25 to 1.2 of the range. Lead: negative moved before"
+        " the accuracy jump; none where a change could not be placed. A smooth row's tau is only"
+        " the middle of its best sigmoid. A width after >= is the widest tried."
     )
     return Table("changes", "What changed abruptly", caption, columns, rows)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .changes import RankedChange, reference
+from .curves import NEEDS, available_modes
 from .hypotheses import CLAIMS, Verdict
 from .inputs import RunArrays
 from .mirage import Mirage
@@ -34,7 +35,7 @@ def findings(
     jump = reference(points)
     mode = points.facts["primary"]
     found = points.facts["mirages"].get((mode, "steps"))
-    warnings = list(dict.fromkeys(f"{n}: {w}" for n, r in results.items() for w in r.warnings))
+    warnings = _warnings(arrays, settings, results)
     ranked = [row for row in results["changes"].facts["ranked"] if row.abrupt]
     if ranked and jump is None:
         warnings.append(f"{len(ranked)} quantities change abruptly although accuracy does not")
@@ -43,7 +44,8 @@ def findings(
             {
                 "schema_version": 1,
                 "run": settings.run,
-                "sentence": sentence(arrays, results),
+                "weight": settings.weight,
+                "sentence": sentence(arrays, results, weight=settings.weight),
                 "jump": None if jump is None else _jump(jump, found, mode, arrays.batch_size),
                 "accuracy": results["curves"].facts["accuracy"],
                 "changes": [_change(row) for row in ranked if jump is not None],
@@ -53,6 +55,39 @@ def findings(
             }
         )
     )
+
+
+def _warnings(
+    arrays: RunArrays, settings: AnalysisSettings, results: Mapping[str, MeasureResult]
+) -> list[str]:
+    """List what a reader must know: files, unmatched steps, measures, what abrupt means."""
+    notes = [str(note) for note in getattr(arrays, "notes", ())]
+    notes += _unmatched(arrays, settings)
+    notes += [f"{name}: {text}" for name, one in results.items() for text in one.warnings]
+    steps = np.concatenate([arrays.steps(head) for head in arrays.heads] or [np.zeros(0)])
+    if steps.size:
+        notes.append(
+            "abrupt means a 10-90 width of at most a quarter of the"
+            f" {int(steps.max() - steps.min())} collected steps"
+        )
+    return list(dict.fromkeys(notes))
+
+
+def _unmatched(arrays: RunArrays, settings: AnalysisSettings) -> list[str]:
+    """Name the steps that a mode of two heads leaves out because one head lacks them."""
+    notes = []
+    for mode in available_modes(arrays.heads, settings.modes):
+        steps = [np.unique(arrays.steps(head)) for head in NEEDS[mode]]
+        each, count = np.unique(np.concatenate(steps), return_counts=True)
+        lost = each[count < len(steps)].tolist()
+        if lost:
+            listed = ", ".join(str(step) for step in lost[:8]) + (", ..." if lost[8:] else "")
+            what = "step has" if len(lost) == 1 else "steps have"
+            notes.append(
+                f"{mode}: {len(lost)} {what} scores of one head only and are left out of this mode"
+                f" ({listed})"
+            )
+    return notes
 
 
 def _jump(jump: SeriesChange, found: Mirage | None, mode: str, batch_size: int) -> dict[str, Any]:
@@ -66,6 +101,7 @@ def _jump(jump: SeriesChange, found: Mirage | None, mode: str, batch_size: int) 
         "size": jump.size,
         "size_interval": jump.size_interval,
         "width_steps": jump.width,
+        "width_at_limit": jump.width_at_limit,
         "margin_share": None if found is None else found.smooth_share,
         "margin_share_interval": None if found is None else found.smooth_interval,
         "margin_drift_examples": None if found is None else found.smooth_middle * batch_size,
@@ -92,6 +128,7 @@ def _change(row: RankedChange) -> dict[str, Any]:
         "title": series.title,
         "width_steps": row.change.width,
         "interval_kind": row.change.interval_kind,
+        "width_at_limit": row.change.width_at_limit,
     }
 
 
@@ -138,26 +175,36 @@ def _controls(arrays: RunArrays, results: Mapping[str, MeasureResult]) -> list[d
     return found
 
 
-def sentence(arrays: RunArrays, results: Mapping[str, MeasureResult]) -> str:
-    """Say in one sentence whether accuracy jumps, where, and what margins explain."""
+def sentence(
+    arrays: RunArrays, results: Mapping[str, MeasureResult], *, weight: float = 1.0
+) -> str:
+    """Say in one sentence whether accuracy jumps, where, and what margins explain.
+
+    Args:
+        arrays: The run.
+        results: Measures that were run; `curves` and `change_points` among them.
+        weight: Weight of the subtracted term, named where it is not 1.
+
+    Returns:
+        The headline of the run.
+    """
     points = results["change_points"]
     mode, accuracy = points.facts["primary"], results["curves"].facts["accuracy"]
     if mode is None or mode not in accuracy:
         return "No trained head, so there is no accuracy to follow."
     jump = reference(points)
     if jump is None:
-        return _no_jump(mode, accuracy[mode], points, arrays)
+        return _no_jump(mode, _name(mode, weight), accuracy[mode], points, arrays)
     margin: SeriesChange | None = points.facts["changes"].get(f"margin.{mode}")
     found: Mirage | None = points.facts["mirages"].get((mode, "steps"))
     size = arrays.batch_size
     low, high = (round(edge * size) for edge in jump.interval)
-    verb = "jumps" if jump.size > 0 else "drops"
-    width = "within one checkpoint interval" if jump.width < 1 else (
-        f"10-90 width {jump.width:.0f} step{'s' if round(jump.width) != 1 else ''}"
-    )  # fmt: skip
+    verb = ("jumps", "drops")[jump.size < 0]
+    if _steady(found, margin):
+        verb = ("rises steeply", "falls steeply")[jump.size < 0]
     start = (
-        f"{NAMES[mode]} accuracy {verb} from {two(jump.before)} to {two(jump.after)} around example"
-        f" {jump.tau * size:.0f} [{low}, {high}] ({width})"
+        f"{_name(mode, weight)} accuracy {verb} from {two(jump.before)} to {two(jump.after)} around"
+        f" example {jump.tau * size:.0f} [{low}, {high}] ({_width(jump)})"
     )
     return f"{start}; {_explained(found, margin, size)}"
 
@@ -169,6 +216,26 @@ NAMES = {
     "pos_base": "Positive-minus-base",
 }
 """Modes as they begin a sentence."""
+
+
+def _name(mode: str, weight: float) -> str:
+    """Name a mode, with the weight of what it subtracts unless that is 1."""
+    return NAMES[mode] + (f" (weight {weight:g})" if weight != 1 and mode != "sft" else "")
+
+
+def _width(jump: SeriesChange) -> str:
+    """Say how long the change takes; the widest that was tried is only a lower limit."""
+    if jump.width < 1:
+        return "within one checkpoint interval"
+    limit = "at least " if jump.width_at_limit else ""
+    return f"10-90 width {limit}{jump.width:.0f} step{'s' if round(jump.width) != 1 else ''}"
+
+
+def _steady(found: Mirage | None, margin: SeriesChange | None) -> bool:
+    """Say whether a smooth drift of margins gives most of the step, at the same place."""
+    if found is None or margin is None or found.smooth_interval is None:
+        return False
+    return found.same_place and found.smooth_interval[0] > 0.5 and not margin.test.found
 
 
 def _explained(found: Mirage | None, margin: SeriesChange | None, size: int) -> str:
@@ -185,7 +252,7 @@ def _explained(found: Mirage | None, margin: SeriesChange | None, size: int) -> 
         )
         if margin.test.found:
             return f"{share}; the margin itself changes abruptly {at}."
-        return f"{share}; no abrupt change of the margin itself is found, only a bend."
+        return f"{share}; no abrupt change of the margin itself is found."
     share = (
         f"a smooth drift of each question's margin would explain {two(found.smooth_share)}"
         f" [{two(low)}, {two(high)}] of its largest step"
@@ -194,17 +261,17 @@ def _explained(found: Mirage | None, margin: SeriesChange | None, size: int) -> 
         return f"{share}, and the margin itself changes abruptly {at}."
     if margin.test.found:
         return f"{share}, although the margin itself changes abruptly {at}."
-    if low > 0.5:
-        return f"{share}, so it needs no abrupt change inside the model."
+    if _steady(found, margin):
+        return f"{share}, so accuracy needs no abrupt change of the margin."
     return f"{share}, and no abrupt change of the margin is found, so the cause stays open."
 
 
 def _no_jump(
-    mode: str, accuracy: Mapping[str, float], points: MeasureResult, arrays: RunArrays
+    mode: str, name: str, accuracy: Mapping[str, float], points: MeasureResult, arrays: RunArrays
 ) -> str:
     """Say that there is no jump, and why."""
     change: SeriesChange | None = points.facts["changes"].get(f"accuracy.{mode}")
-    course = f"{NAMES[mode]} accuracy goes from {two(accuracy['first'])} to {two(accuracy['last'])}"
+    course = f"{name} accuracy goes from {two(accuracy['first'])} to {two(accuracy['last'])}"
     if change is None:
         return f"{course}, with too few checkpoints to look for a jump."
     last = int(np.max(change.series.steps)) * arrays.batch_size

@@ -74,6 +74,13 @@ class Case:
         """Return the head that mechanisms are looked for in."""
         return "negative" if "negative" in self.arrays.heads else self.arrays.heads[0]
 
+    def adjusted(self, quantity: str) -> float | None:
+        """Return the p of a whole-model series after adjusting for all ranked series."""
+        for row in self.ranked:
+            if row.change.series.quantity == quantity and row.change.series.layer is None:
+                return row.p_adjusted
+        return None
+
 
 def missing(hypothesis: str) -> Verdict:
     """Say which experiment is needed."""

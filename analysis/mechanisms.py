@@ -7,6 +7,9 @@ from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
 from .probe_transfer import Transfer
 
+CEILING = 0.9
+"""Top-1 at the base above which a flat probe may only have no room to rise."""
+
 
 def constant(case: Case) -> Verdict:
     """H4: is most of the movement one vector common to all questions?"""
@@ -24,8 +27,8 @@ def constant(case: Case) -> Verdict:
         f" over {len(rows)} layers; abrupt in {abrupt}",
         "replace the adapters by the mean shift of other questions to see what it carries",
     )
-    kind: Kind = "excluded" if band[1] < 0.1 else "not separable"
-    return Verdict("H4", kind, effect, band, min(r.p_adjusted for r in rows), texts)
+    p = min(r.p_adjusted for r in rows)
+    return Verdict("H4", "not separable", effect, band, p, texts)
 
 
 def knowing(case: Case) -> tuple[Verdict, Verdict]:
@@ -47,14 +50,32 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
         f"the base's own probe reaches {found.moved:.2f} at the end",
     )
     learned = low > 0.05 and any(r.abrupt for r in rows) and loss[0] > 0
-    flat = high < 0.05
-    old: Kind = "excluded" if learned else "not separable"
-    new: Kind = "excluded" if flat else "not separable"
+    says = ("the probe learns with the jump and the base's own falls behind: against H5",)
+    flat = high < 0.05 and not any(r.abrupt for r in rows)
+    reads, limit = _sensitive(case, found)
+    new: Kind = "excluded" if flat and reads else "not separable"
     band = (low, high)
     return (
-        Verdict("H5", old, found.rise, band, p, texts if learned else (*texts, need)),
-        Verdict("H6", new, found.rise, band, p, texts if flat else (*texts, need)),
+        Verdict(
+            "H5", "not separable", found.rise, band, p, (*texts, *(says if learned else ()), need)
+        ),
+        Verdict(
+            "H6", new, found.rise, band, p, (*texts, limit, *(() if flat and reads else (need,)))
+        ),
     )
+
+
+def _sensitive(case: Case, found: Transfer) -> tuple[bool, str]:
+    """Say whether the probe reads anything and has room to rise, so that flat means flat."""
+    table = next(t for t in case.results["linear_probes"].tables if t.id == "probes")
+    keys = [one["key"] for one in table.columns]
+    head, best = keys.index("head"), keys.index("p_best")
+    p = min((float(row[best]) for row in table.rows if row[head] == found.head), default=1.0)
+    if not p < 0.05:
+        return False, f"the probe reads nothing here (p of the best layer and step {p:.3g})"
+    if found.base > CEILING:
+        return False, f"the probe is at its ceiling already at the base ({found.base:.2f})"
+    return True, f"the probe does read the answer (p of the best layer and step {p:.3g})"
 
 
 def rerouting(case: Case) -> Verdict:

@@ -24,11 +24,19 @@ class NoiseFloor:
     signal: Float[np.ndarray, " step"]
     """Standard deviation of score changes within questions."""
     steps: Int[np.ndarray, " step"]
+    jitter: float
+    """Standard deviation of one score around the line through the checkpoints beside it, in
+    nats: at least the noise that is new at every checkpoint; NaN with fewer than three."""
 
     @property
     def ratio(self) -> Float[np.ndarray, " step"]:
-        """Return signal over noise of a difference of two scores."""
+        """Return signal over `noise` of a difference of two scores."""
         return np.asarray(self.signal / (np.sqrt(2) * self.noise))
+
+    @property
+    def jitter_ratio(self) -> Float[np.ndarray, " step"]:
+        """Return signal over `jitter` of a difference of two scores."""
+        return np.asarray(self.signal / (np.sqrt(2) * max(self.jitter, self.noise)))
 
 
 def noise_floor(
@@ -39,14 +47,26 @@ def noise_floor(
 ) -> NoiseFloor:
     """Compare score changes with float32 rounding and with step 0 against the base.
 
-    An untrained adapter changes nothing, so its difference to the base is noise alone.
+    An untrained adapter changes nothing, so its difference to the base is noise alone; where
+    the forward pass repeats exactly that is zero by construction and shows nothing.
     """
     rounding = ROUNDING * float(np.mean(np.abs(base) * np.sqrt(rows.tokens)))
     untrained = scores[steps == 0] - base
     repeat = float(untrained.std() / np.sqrt(2)) if untrained.size else 0.0
     change = scores - base
     inside = change - mean_by_question(rows, change)[:, rows.question]
-    return NoiseFloor(max(rounding, repeat, 1e-12), inside.std(axis=1), steps)
+    noise, jitter = max(rounding, repeat, 1e-12), _jitter(inside[steps > 0], steps[steps > 0])
+    return NoiseFloor(noise, inside.std(axis=1), steps, jitter)
+
+
+def _jitter(inside: Float[np.ndarray, "step row"], steps: Int[np.ndarray, " step"]) -> float:
+    """Return how far a checkpoint is typically from the line through its neighbours."""
+    if steps.size < 3:
+        return float("nan")
+    share = ((steps[1:-1] - steps[:-2]) / (steps[2:] - steps[:-2]))[:, None]
+    off = inside[1:-1] - (1 - share) * inside[:-2] - share * inside[2:]
+    unit = np.sqrt(1 + share[:, 0] ** 2 + (1 - share[:, 0]) ** 2)
+    return float(np.median(off.std(axis=1) / unit))
 
 
 def direction_agreement(

@@ -26,24 +26,65 @@ def curve_covariance(
 ) -> Float[np.ndarray, "step step"]:
     """Return the covariance of a curve around its smooth course.
 
-    Question resampling (each question without its own level, which every fit removes) plus a
-    random walk over checkpoints, whose size comes from the median squared distance of each
-    checkpoint to the line through its neighbours.
+    Question resampling (each question without its own level, which every fit removes) plus
+    the wander of training.
     """
-    count = value.size
-    index = np.arange(count)
-    walk = np.minimum(index[:, None], index[None, :]).astype(np.float64)
-    sampling = np.zeros((count, count))
-    if per_question is not None:
-        sampling = (1 - SHRINK) * mean_covariance(
-            per_question - per_question.mean(axis=0)
-        ) + SHRINK * _step_variance(per_question) * walk
+    sampling = _sampling_covariance(value, per_question)
+    covariance = sampling + _training(value, time, sampling)
+    tiny = max(float(np.trace(covariance)) / value.size, 1e-30) * 1e-9
+    result: np.ndarray = covariance + tiny * np.eye(value.size)
+    return result
+
+
+def training_covariance(
+    value: Float[np.ndarray, " step"],
+    time: Float[np.ndarray, " step"],
+    per_question: Float[np.ndarray, "step question"] | None,
+) -> Float[np.ndarray, "step step"]:
+    """Return the part of the covariance that resampling questions does not show."""
+    return _training(value, time, _sampling_covariance(value, per_question))
+
+
+def training_noise(
+    covariance: Float[np.ndarray, "step step"], draws: int, rng: np.random.Generator
+) -> Float[np.ndarray, "draw step"]:
+    """Draw the wander of other trainings with the same course."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    noise: np.ndarray = rng.standard_normal((draws, len(covariance))) @ root.T
+    return noise
+
+
+def _training(
+    value: Float[np.ndarray, " step"],
+    time: Float[np.ndarray, " step"],
+    sampling: Float[np.ndarray, "step step"],
+) -> Float[np.ndarray, "step step"]:
+    """Return the covariance of a random walk over checkpoints plus some white noise.
+
+    The size of the walk is the median squared distance of each checkpoint to the line through
+    its neighbours, less what questions explain.
+    """
     span = float(np.ptp(value))
     wander = max(_wander_variance(value, time, sampling), (ROUGHNESS_FLOOR * span) ** 2)
-    covariance = sampling + wander * (walk + WHITE * np.eye(count))
-    tiny = max(float(np.trace(covariance)) / count, 1e-30) * 1e-9
-    result: np.ndarray = covariance + tiny * np.eye(count)
-    return result
+    return wander * (_walk(value.size) + WHITE * np.eye(value.size))
+
+
+def _walk(count: int) -> Float[np.ndarray, "step step"]:
+    """Return the covariance of a random walk with increments of variance one."""
+    index = np.arange(count)
+    return np.minimum(index[:, None], index[None, :]).astype(np.float64)
+
+
+def _sampling_covariance(
+    value: Float[np.ndarray, " step"], per_question: Float[np.ndarray, "step question"] | None
+) -> Float[np.ndarray, "step step"]:
+    """Return the covariance of question resampling, shrunk towards a random walk."""
+    if per_question is None:
+        return np.zeros((value.size, value.size))
+    return (1 - SHRINK) * mean_covariance(
+        per_question - per_question.mean(axis=0)
+    ) + SHRINK * _step_variance(per_question) * _walk(value.size)
 
 
 def _step_variance(per_question: Float[np.ndarray, "step question"]) -> float:

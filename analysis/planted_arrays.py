@@ -42,6 +42,8 @@ def scores_of(
     kind: str, rows: Rows, steps: int, heads: tuple[str, ...], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Draw scores: from step 1 each answer has its own shift; the planted gain comes on top."""
+    if kind == "noise_floor":
+        return _noisy_scores(rows, steps, heads, rng)
     size = rows.question.size
     base = rng.normal(-20, 0.5, size) + 0.3 * rows.correct
     taste = rng.normal(0, 0.7, size)
@@ -54,6 +56,28 @@ def scores_of(
         change = shift + wander
         change[0] = 0.0
         tables[f"scores/{head}"] = base + (change if head == "negative" else -change)
+    return tables
+
+
+NOISE = 0.02
+"""Standard deviation of the noise of one score in the noise-floor world, in nats."""
+
+
+def _noisy_scores(
+    rows: Rows, steps: int, heads: tuple[str, ...], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draw one direction that outgrows the noise, which is fresh at every checkpoint."""
+    size = rows.question.size
+    base = rng.normal(-20, 0.5, size) + 0.3 * rows.correct
+    direction = rng.normal(0, 1, size) + 2 * rows.correct
+    time = np.arange(steps) / (steps - 1)
+    growth = NOISE * 10 ** (4 / (1 + np.exp(-24 * (time - TAU))) - 2)[:, None]
+    tables = {"scores/base": base}
+    for head in heads:
+        planted = head == "negative" or len(heads) == 1
+        change = planted * growth * direction + rng.normal(0, NOISE, (steps, size))
+        change[0] = 0.0
+        tables[f"scores/{head}"] = base + (-change if head == "negative" else change)
     return tables
 
 
@@ -77,7 +101,7 @@ def residual_of(
         still = topic + base_rng.normal(size=(size, width))
         direction, shift = base_rng.normal(size=(2, width)) / np.sqrt(width)
         if kind == "readout":
-            still = still + 3 * label[0] * direction
+            still = still + 0.8 * label[0] * direction
         path = np.broadcast_to(still, (steps, size, width)).copy()
         path[1:] += np.cumsum(rng.normal(0, 0.02, (steps - 1, size, width)), axis=0)
         if layer >= 0 and kind in ("switch", "new_feature"):

@@ -1,19 +1,23 @@
 """The change of one series: tested for abruptness, located on the shared bootstrap draws."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import cholesky
 
 from .bootstrap import curve_draws, interval
-from .change_point import FEWEST, Abruptness, AbruptTest
-from .location import Places, change_kind, narrow_places, wide_places
+from .change_point import FEWEST, LEAST_SHARE, MOST_SHARE, Abruptness, AbruptTest
+from .location import Location, Places, change_kind, near_shapes, wide_places
+from .noise_model import curve_covariance, training_covariance, training_noise
 from .series import Series
 from .settings import AnalysisSettings
 from .templates import ABRUPT_SHARE
 
-QUESTIONS = "95 % question bootstrap"
-SPACING = "neighbouring checkpoints; no variation over questions"
+QUESTIONS = "95 % question bootstrap plus training noise; one training run"
+TRAINING = "95 % training noise; no variation over questions; one training run"
+UNPLACED = "not placed: where the test looked; no interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,21 @@ class SeriesChange:
     kind: str
     """`step` or `ramp`, how long the change takes."""
     draws: Float[np.ndarray, " draw"] | None
-    """tau on every draw of the question bootstrap."""
+    """tau on every draw of questions (shared) and training noise; None where not placed."""
+    width_at_limit: bool = False
+    """Is the width the widest that was tried, so that the change may take longer?"""
+    placed: bool = True
+    """False where the tested change could not be located where it was tested."""
 
     @property
     def size(self) -> float:
         """Return after minus before."""
         return self.after - self.before
+
+    @property
+    def width_text(self) -> str:
+        """Write the width, with a sign where it is only a lower limit."""
+        return f">= {self.width:.3g}" if self.width_at_limit else f"{self.width:.3g}"
 
 
 class ChangeFinder:
@@ -54,16 +67,26 @@ class ChangeFinder:
         """Keep the question resamples that all series share."""
         self.weights, self.settings = weights, settings
         self._tests: dict[tuple[float, ...], AbruptTest] = {}
-        self._places: dict[tuple[float, ...], tuple[Places, Places]] = {}
+        self._places: dict[tuple[float, ...], Places] = {}
 
-    def test(self, series: Series, clock: Float[np.ndarray, " step"] | None = None) -> Abruptness:
-        """Test one series on its steps or on another clock."""
+    def test(
+        self,
+        series: Series,
+        clock: Float[np.ndarray, " step"] | None = None,
+        *,
+        curves: int = 0,
+    ) -> Abruptness:
+        """Test one series on its steps or on another clock, with up to so many curves."""
         time = np.asarray(series.steps if clock is None else clock, dtype=np.float64)
         key = tuple(time.tolist())
         if key not in self._tests:
             rng = np.random.default_rng([self.settings.seed, 3])
             self._tests[key] = AbruptTest(time, self.settings.smooth_draws, rng)
-        return self._tests[key].run(series.value, series.per_question)
+        return self._tests[key].run(series.value, series.per_question, curves=curves)
+
+    def refine(self, change: SeriesChange, curves: int) -> SeriesChange:
+        """Simulate more curves for a change whose p-value is as small as it can get."""
+        return replace(change, test=self.test(change.series, curves=curves))
 
     def find(self, series: Series) -> SeriesChange | None:
         """Test and locate the change of one series, None with too few checkpoints."""
@@ -71,34 +94,82 @@ class ChangeFinder:
             return None
         test = self.test(series)
         time = series.steps.astype(np.float64)
-        grid = self._grid(time, series.value, test)
+        if not test.found:
+            return self._describe(series, test, self._wide(time))
+        grid, window = _near(series, time, test)
+        change = self._describe(series, test, grid)
+        edge = not window[0] < change.tau < window[1]
+        size = float(grid.locate(series.value[None]).size[0])
+        share = abs(size) / float(np.ptp(series.value))
+        if not edge and LEAST_SHARE <= share <= MOST_SHARE and size * test.sign > 0:
+            return change
+        return _unplaced(change, time)
+
+    def _describe(self, series: Series, test: Abruptness, grid: Places) -> SeriesChange:
+        """Locate a change on the curve and on every draw."""
+        time = series.steps.astype(np.float64)
         point = grid.locate(series.value[None])
         tau, width = float(point.tau[0]), float(point.width[0])
         lowest, highest = float(series.value.min()), float(series.value.max())
         before, after = (float(np.clip(v[0], lowest, highest)) for v in (point.before, point.after))
-        band, sizes, draws, name = _bracket(time, tau), None, None, SPACING
-        if series.per_question is not None:
-            found = grid.locate(curve_draws(self.weights, series.per_question))
-            draws, name = found.tau, QUESTIONS
-            low, high = (float(v) for v in interval(draws))
-            band = (min(low, tau, band[0]), max(high, tau, band[1]))
-            ends = interval(found.after - found.before)
-            sizes = (float(ends[0]), float(ends[1]))
-        kind = change_kind(width, time)
-        return SeriesChange(series, test, tau, band, name, width, before, after, sizes, kind, draws)
+        found = self._draws(series, grid)
+        name = TRAINING if series.per_question is None else QUESTIONS
+        low, high = (float(v) for v in interval(found.tau))
+        near = _bracket(time, tau)
+        band = (min(low, tau, near[0]), max(high, tau, near[1]))
+        ends = interval(found.after - found.before)
+        return SeriesChange(
+            series, test, tau, band, name, width, before, after,
+            (float(ends[0]), float(ends[1])), change_kind(width, time), found.tau,
+            width_at_limit=width >= float(grid.shapes.width.max()),
+        )  # fmt: skip
 
-    def _grid(
-        self, time: Float[np.ndarray, " step"], value: Float[np.ndarray, " step"], test: Abruptness
-    ) -> Places:
-        """Choose a level ground, or a sloping one where an abrupt change rides on a drift."""
+    def _draws(self, series: Series, grid: Places) -> Location:
+        """Locate the change on resampled questions with the wander of other trainings."""
+        name = f"{series.quantity} {series.layer} {series.attention_head}"
+        rng = np.random.default_rng([self.settings.seed, 5, crc32(name.encode())])
+        time = series.steps.astype(np.float64)
+        training = training_covariance(series.value, time, series.per_question)
+        curves = training_noise(training, len(self.weights), rng)
+        if series.per_question is None:
+            return grid.locate(curves + series.value)
+        return grid.locate(curves + curve_draws(self.weights, series.per_question))
+
+    def _wide(self, time: Float[np.ndarray, " step"]) -> Places:
+        """Return sigmoids of every place and width, for curves without an abrupt change."""
         key = tuple(time.tolist())
         if key not in self._places:
-            self._places[key] = (wide_places(time), narrow_places(time))
-        wide, narrow = self._places[key]
-        if not test.found:
-            return wide
-        width = float(wide.locate(value[None]).width[0])
-        return wide if width <= 1.2 * ABRUPT_SHARE * float(time[-1] - time[0]) else narrow
+            self._places[key] = wide_places(time)
+        return self._places[key]
+
+
+def _unplaced(change: SeriesChange, time: Float[np.ndarray, " step"]) -> SeriesChange:
+    """Say only where the test looked: the levels are the curve's own on either side."""
+    test, value = change.test, change.series.value
+    low, high = _bracket(time, test.tau)
+    band = (min(low, test.tau - test.width / 2), max(high, test.tau + test.width / 2))
+    before, after = (float(v) for v in np.interp(band, time, value))
+    widest = ABRUPT_SHARE * float(time[-1] - time[0])
+    return replace(
+        change, tau=test.tau, width=test.width, interval=band, interval_kind=UNPLACED,
+        before=before, after=after, size_interval=None, draws=None, placed=False,
+        kind=change_kind(test.width, time), width_at_limit=test.width >= widest * (1 - 1e-9),
+    )  # fmt: skip
+
+
+def _near(
+    series: Series, time: Float[np.ndarray, " step"], test: Abruptness
+) -> tuple[Places, tuple[float, float]]:
+    """Return the places around the tested change, weighted by the noise as in the test.
+
+    The ground is sloping where that is worth its degree of freedom (BIC), else level.
+    """
+    shapes, window = near_shapes(time, test.tau, test.width)
+    covariance = curve_covariance(series.value, time, series.per_question)
+    lower = cholesky(covariance, lower=True)
+    level, sloping = (Places(time, shapes, degree=d, lower=lower) for d in (0, 1))
+    ratio = level.residual(series.value) / max(sloping.residual(series.value), 1e-300)
+    return (sloping if time.size * np.log(ratio) > np.log(time.size) else level), window
 
 
 def _bracket(time: Float[np.ndarray, " step"], tau: float) -> tuple[float, float]:

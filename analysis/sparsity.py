@@ -18,8 +18,9 @@ from .settings import AnalysisSettings
 ABOUT = (
     "Concentration of the absolute MLP activations at the end of the answer: Hoyer, Gini,"
     " participation ratio, kurtosis and others, with and without massive dimensions (_trimmed)."
-    " Harder questions have sparser states anyway, so the change is also set against the base"
-    " margin of each question. Sparser is not more interpretable."
+    " Harder questions are reported to have sparser states (2603.03415), to be checked here: the"
+    " table holds the correlation of each question's change with its base margin. Sparser is not"
+    " more interpretable."
 )
 
 TESTED = ("hoyer",)
@@ -157,7 +158,7 @@ def _changes(
     each: Float[np.ndarray, "step layer row"],
     weights: Float[np.ndarray, "draw question"],
 ) -> list[list[object]]:
-    """Compare last with first step: overall, right minus wrong, and against difficulty."""
+    """Compare last with first step: overall, right minus wrong, correlated with base margin."""
     hard = margins(arrays.rows, base_scores(arrays)[None])[0]
     result: list[list[object]] = []
     for layer in range(each.shape[1]):
@@ -190,5 +191,8 @@ def _table(rows: list[list[object]]) -> Table:
         column("gap_high", "high"),
         column("difficulty", "correlation with base margin"),
     ]
-    caption = "95 % question bootstrap. The last column is the difficulty control."
+    caption = (
+        "95 % question bootstrap. The last column is the correlation of a question's change with"
+        " its base margin, over questions."
+    )
     return Table("sparsity", "Change of sparsity", caption, columns, rows)

@@ -20,9 +20,18 @@ from .planted_arrays import (
 )
 
 World = Literal[
-    "switch", "mirage", "smooth", "flat", "new_feature", "readout", "constant_vector", "rerouting"
+    "switch",
+    "mirage",
+    "noise_floor",
+    "smooth",
+    "flat",
+    "new_feature",
+    "readout",
+    "constant_vector",
+    "rerouting",
 ]
-"""What is planted. `switch` puts several changes at one step; the last four put one each."""
+"""What is planted. `switch` puts several changes at one step; the last four put one each.
+`noise_floor` has its direction from the start, grows, and is scored anew with noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,7 @@ def planted_run(
             tables |= residual_of(planted, head, rows, steps, width, layers, rng)
             tables |= attention_of(planted, head, rows, steps, blocks, attention_heads, rng)
             tables |= sparsity_of(head, rows, steps, blocks, rng)
-        share_base(tables, heads)
+        share_base(tables, tuple(sorted(heads)))  # the negative head's base holds what is planted
     tables["key_length"] = np.full(rows.question.size, 8)
     weights = {head: adapters_of(steps, rng) for head in heads}
     positions = ("question_end", "answer_end") if width else ()

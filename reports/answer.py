@@ -1,6 +1,7 @@
 """The answer at the head of a page, and the two tables made of findings."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,8 @@ def changes_view(findings: Json) -> View:
     heads = (
         ("Rank", True), ("Quantity", False), ("Where", False), ("When (step)", True),
         ("When, drawn", False), ("Effect", True), ("p, adjusted", True),
-        ("Steps before or after the jump", True),
+        ("Steps before or after the jump", True), ("10-90 width (steps)", True),
+        ("Interval of the step", False),
     )  # fmt: skip
     span = _span(findings)
     rows = tuple(_change(rank, item, span) for rank, item in enumerate(changes, start=1))
@@ -80,8 +82,8 @@ def changes_view(findings: Json) -> View:
         "changes-ranked",
         "Changes, ranked",
         "One row per quantity, in the order of the analysis. “When” is the estimated step with "
-        "its 95 % interval; p is adjusted for the number of quantities tested; the last column "
-        "compares with the jump of accuracy.",
+        "its interval, of the kind named in the last column; p is adjusted for the number of "
+        "quantities tested. All of it is one training run: other seeds are not included.",
         heads,
         rows,
     )
@@ -98,7 +100,8 @@ def verdicts_view(findings: Json) -> View:
         "verdicts-table",
         "Verdicts",
         "“Supported” needs its prediction to hold and its counter-test to have run. “Not "
-        "separable” means that rivals explain the data as well. “Not tested” is never a pass.",
+        "separable” means that what was run cannot tell it from its rivals. “Not tested” is "
+        "never a pass.",
         heads,
         rows,
     )
@@ -145,7 +148,7 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
             f"{brief(jump.get('before'))} → {brief(jump.get('after'))}",
             f"a change of {brief(jump.get('size'))}, with mode {jump.get('mode')}",
         ),
-        ("Width", f"{brief(jump.get('width_steps'))} steps", "how long the change takes"),
+        ("Width", f"{_width(jump, brief)} steps", "how long the change takes"),
         _margin_fact(jump),
     )
     return tuple(row for row in rows if NONE not in row[1])
@@ -163,11 +166,17 @@ def _margin_fact(jump: Json) -> tuple[str, str, str]:
             "another place, so a smooth drift does not explain the jump",
         )
     return (
-        "Smooth margin explains",
-        NONE if share is None else f"{100 * share:.0f} %",
-        "of the jump: what a steadily moving margin would produce by crossing a threshold"
-        + (f"; 95\u00a0% interval {interval(tuple(span))}" if span else ""),
+        "Largest step under steady margins",
+        NONE if share is None else f"{share:.2g} times the observed",
+        "what margins that move steadily from start to end would give by crossing a threshold"
+        + (f"; 95\u00a0% interval {interval(tuple(span))} times" if span else ""),
     )
+
+
+def _width(change: Json, write: Callable[[Any], str]) -> str:
+    """Write a width; at the edge of what was tried it is a lower bound."""
+    text = write(change.get("width_steps"))
+    return f"≥ {text}" if change.get("width_at_limit") and text != NONE else text
 
 
 def _flat_facts(findings: Json) -> tuple[tuple[str, str, str], ...]:
@@ -249,6 +258,8 @@ def _change(rank: int, item: Json, span: tuple[float, float]) -> tuple[Cell, ...
             number=True,
             note=interval(tuple(lead)) if lead else "",
         ),
+        Cell(_width(item, number), item.get("width_steps"), number=True),
+        Cell(str(item.get("interval_kind") or NONE), str(item.get("interval_kind") or "")),
     )
 
 

@@ -1,8 +1,8 @@
-"""Print the error rates of the change-point test: docs/methods.md.
+"""Print the error rates of the change-point test and of its intervals: docs/methods.md.
 
 Margins of 300 questions follow one common course plus a common random walk plus noise of
 their own; accuracy counts margins above zero. `.venv/bin/python docs/scripts/error_rates.py`
-takes about five minutes on one core.
+takes about two minutes on one core.
 """
 
 import argparse

@@ -1,14 +1,19 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, analyze, planted_run, to_json
+from critical_phase.analysis.findings import _explained
+from critical_phase.analysis.mirage import mirage
+from critical_phase.analysis.series import question_series
+from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.errors import ConfigError, FitError
 
 KEYS = {
     "schema_version", "run", "sentence", "jump", "accuracy", "changes", "verdicts", "controls",
-    "warnings",
+    "warnings", "weight",
 }  # fmt: skip
 JUMP = {
     "mode", "tau_step", "tau_examples", "interval_examples", "size", "width_steps", "margin_share",
@@ -130,28 +135,167 @@ def test_smooth_worlds_have_no_jump_and_an_empty_table(world, settings):
     assert {v["verdict"] for v in findings["verdicts"][2:]} == {"not tested"}
 
 
-def verdict_table(world, settings, seed=0):
+def verdicts_of(world, settings, seed=0):
     run = planted_run(world, np.random.default_rng(seed), questions=100, steps=33)
-    return {v["hypothesis"]: v["verdict"] for v in analyze(run, settings).findings["verdicts"]}
+    return {v["hypothesis"]: v for v in analyze(run, settings).findings["verdicts"]}
+
+
+@pytest.fixture(scope="module")
+def judged(settings):
+    worlds = ("new_feature", "readout", "constant_vector", "rerouting", "noise_floor", "mirage")
+    return {world: verdicts_of(world, settings) for world in worlds}
 
 
 @pytest.mark.parametrize(
-    ("world", "kept", "excluded"),
+    ("world", "kept"),
     [
-        ("new_feature", "H6", "H5"),
-        ("readout", "H5", "H6"),
-        ("constant_vector", "H4", "H6"),
-        ("rerouting", "H7", "H4"),
+        ("new_feature", "H6"),
+        ("readout", "H5"),
+        ("constant_vector", "H4"),
+        ("rerouting", "H7"),
+        ("noise_floor", "H1"),
     ],
 )
-def test_worlds_keep_their_own_hypothesis_and_exclude_a_rival(world, kept, excluded, settings):
-    table = verdict_table(world, settings)
-    assert table[kept] == "not separable"
-    assert table[excluded] == "excluded"
+def test_worlds_keep_their_own_hypothesis(world, kept, judged):
+    assert judged[world][kept]["verdict"] == "not separable"
 
 
-def test_a_mirage_is_called_one(settings):
-    assert verdict_table("mirage", settings)["H0a"] == "supported"
+@pytest.mark.parametrize("hypothesis", ["H0b", "H0c", "H2", "H3", "H4", "H5", "H7", "H8"])
+def test_nothing_is_excluded_whose_kill_test_did_not_run(hypothesis, judged):
+    assert all(table[hypothesis]["verdict"] != "excluded" for table in judged.values())
+
+
+def test_a_probe_that_reads_and_stays_flat_excludes_a_new_feature(judged):
+    assert judged["readout"]["H6"]["verdict"] == "excluded"
+    assert any("does read the answer" in text for text in judged["readout"]["H6"]["evidence"])
+
+
+def test_a_probe_that_reads_nothing_excludes_nothing(judged):
+    found = judged["constant_vector"]["H6"]
+    assert found["verdict"] == "not separable"
+    assert any("the probe reads nothing here" in text for text in found["evidence"])
+
+
+def test_a_probe_at_its_ceiling_excludes_nothing(settings):
+    run = planted_run("readout", np.random.default_rng(0), questions=100, steps=33)
+    for name, table in run.tables.items():
+        if name.startswith("residual/"):
+            table[..., 0] += 20 * run.rows.correct
+    found = {v["hypothesis"]: v for v in analyze(run, settings).findings["verdicts"]}["H6"]
+    assert found["verdict"] == "not separable"
+    assert any("at its ceiling" in text for text in found["evidence"])
+
+
+def test_noise_that_the_change_outgrows_stays_open(judged):
+    table = judged["noise_floor"]
+    assert table["H0b"]["verdict"] == "not tested"
+    assert table["H0b"]["effect"] > 100
+    assert any("second scoring" in text for text in table["H0b"]["evidence"])
+    assert any("at the jump" in text for text in table["H1"]["evidence"])
+
+
+def test_changes_far_above_noise_exclude_pure_scale(switch):
+    found = {v["hypothesis"]: v for v in switch[1].findings["verdicts"]}["H1"]
+    assert found["verdict"] == "excluded"
+    assert "float32 rounding" in found["evidence"][1]
+    assert "H0b" in found["evidence"][1]
+
+
+def test_a_mirage_is_told_with_both_halves_but_not_supported_over_an_open_noise_floor(judged):
+    found = judged["mirage"]["H0a"]
+    assert found["verdict"] == "not separable"
+    assert found["effect"] == pytest.approx(1, abs=0.1)
+    assert "on even questions, which decide" in found["evidence"][0]
+    assert "on odd ones, which confirm" in found["evidence"][0]
+    assert found["evidence"][-1] == "not supported while H0b is not settled"
+
+
+def test_p_values_of_verdicts_are_those_of_the_ranked_table(switch):
+    ranked = {
+        r.change.series.quantity: r.p_adjusted
+        for r in switch[1].measures["changes"].facts["ranked"]
+        if r.change.series.layer is None
+    }
+    table = {v["hypothesis"]: v["p_adjusted"] for v in switch[1].findings["verdicts"]}
+    assert table["H0a"] == pytest.approx(ranked["margin.likra"])
+    assert table["H1"] == pytest.approx(ranked["accuracy.base_likra"])
+    assert table["H0c"] is None
+
+
+def test_linear_margins_that_cross_together_rise_steeply_and_do_not_jump(settings):
+    rng = np.random.default_rng(0)
+    run = planted_run("mirage", rng, questions=100, steps=33, width=0)
+    base, taste = run.tables["scores/base"], rng.normal(0, 0.08, run.rows.question.size)
+    course = np.linspace(-1, 1, 33)[:, None] * run.rows.correct
+    run.tables["scores/positive"] = np.tile(base, (33, 1))
+    run.tables["scores/negative"] = base - course - taste
+    headline = analyze(run, settings).headline
+    assert "Likra accuracy rises steeply from" in headline
+    assert headline.endswith("so accuracy needs no abrupt change of the margin.")
+
+
+def test_a_change_at_another_place_claims_no_bend():
+    time = np.arange(33.0)
+    spread = np.random.default_rng(0).normal(-0.2, 0.1, 300)
+    late = spread + np.clip((time - 16) / 16, 0, 1)[:, None] * 4
+    weights = np.full((50, 300), 1 / 300)
+    series = question_series("margin.likra", "margin", "nats", "margin", np.arange(33), late)
+    change = ChangeFinder(weights, AnalysisSettings(draws=20, smooth_draws=100)).find(series)
+    text = _explained(mirage(late, time, weights), change, 8)
+    assert text.endswith("; no abrupt change of the margin itself is found.")
+
+
+def test_the_weight_is_said(settings):
+    run = planted_run("switch", np.random.default_rng(0), width=0, questions=80, steps=33)
+    for weight, name in ((0.3, "Likra (weight 0.3) accuracy"), (1.0, "Likra accuracy")):
+        result = analyze(run, replace(settings, weight=weight))
+        assert result.findings["weight"] == weight
+        assert name in result.headline
+
+
+def test_base_scores_alone_give_a_plain_sentence(settings):
+    run = planted_run("flat", np.random.default_rng(0), heads=(), width=0)
+    findings = analyze(run, settings).findings
+    assert findings["jump"] is None
+    assert findings["sentence"] == "No trained head, so there is no accuracy to follow."
+    assert {v["verdict"] for v in findings["verdicts"]} == {"not tested"}
+
+
+class _Gaps:
+    """A run whose negative head lacks two steps, with a note of the loader."""
+
+    notes = ("negative: steps 20, 21 have adapters but no scores",)
+
+    def __init__(self, run):
+        self._run = run
+
+    def __getattr__(self, name):
+        return getattr(self._run, name)
+
+    def _kept(self, head):
+        return ~np.isin(self._run.step_list, [20, 21]) | (head != "negative")
+
+    def steps(self, head):
+        return self._run.step_list[self._kept(head)]
+
+    def scores(self, head):
+        return self._run.scores(head)[self._kept(head)]
+
+    def adapters(self, head):
+        return []
+
+
+def test_steps_that_one_head_lacks_and_notes_of_the_loader_are_warned_of(settings):
+    run = _Gaps(planted_run("switch", np.random.default_rng(0), width=0, questions=60, steps=33))
+    warnings = analyze(run, settings).findings["warnings"]
+    assert warnings[0] == _Gaps.notes[0]
+    assert warnings[1].startswith("likra: 2 steps have scores of one head only")
+    assert warnings[1].endswith("(20, 21)")
+
+
+def test_what_abrupt_means_is_said(switch):
+    text = "abrupt means a 10-90 width of at most a quarter of the 32 collected steps"
+    assert text in switch[1].findings["warnings"]
 
 
 def test_nothing_is_supported_after_an_open_hypothesis(switch):

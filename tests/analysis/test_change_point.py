@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.change_point import AbruptTest
+from critical_phase.analysis.bootstrap import shared_weights
+from critical_phase.analysis.change_point import Abruptness, AbruptTest
+from critical_phase.analysis.changes import AT_LIMIT, rank, resolve
 from critical_phase.analysis.location import change_kind, locate
 from critical_phase.analysis.multiplicity import adjust, max_t
+from critical_phase.analysis.series import Series, question_series
+from critical_phase.analysis.series_change import ChangeFinder
+from critical_phase.analysis.settings import AnalysisSettings
 
 STEPS = 33
 TIME = np.arange(STEPS, dtype=float)
@@ -21,6 +26,31 @@ ABRUPT = {
     "sigmoid": 1 / (1 + np.exp(-(UNIT - 0.45) * 4.394 / 0.1)),
     "sigmoid on a ramp": UNIT / 2 + 1 / (1 + np.exp(-(UNIT - 0.45) * 4.394 / 0.1)),
 }
+RISE_AND_FALL = {
+    "rise, then fall": np.minimum(UNIT / 0.3, 1 - (UNIT - 0.3) / 0.7),
+    "pulse": UNIT / 0.2 * np.exp(1 - UNIT / 0.2),
+    "late hinge": np.maximum(0, (UNIT - 0.7) / 0.3),
+    "bump, sd .17": np.exp(-0.5 * ((UNIT - 0.45) / 0.17) ** 2),
+    "bump, sd .25": np.exp(-0.5 * ((UNIT - 0.45) / 0.25) ** 2),
+}
+QUESTIONS = 100
+
+
+def alone(value, quantity="lora_step.x"):
+    return Series(quantity, "", "", "weights", np.arange(value.size), value)
+
+
+def asked(course, rng, spread=0.15):
+    own = rng.normal(0, 1.5, QUESTIONS) + rng.normal(0, spread, (course.size, QUESTIONS))
+    return question_series(
+        "margin.x", "", "", "margin", np.arange(course.size), course[:, None] + own
+    )
+
+
+@pytest.fixture
+def finder():
+    settings = AnalysisSettings(draws=200, smooth_draws=200)
+    return ChangeFinder(shared_weights(QUESTIONS, settings), settings)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +74,14 @@ def walk(rng):
 @pytest.mark.parametrize("kind", SMOOTH)
 def test_smooth_curves_are_rarely_called_abrupt(kind, test):
     assert rate(test, SMOOTH[kind], white) <= 0.05
+
+
+@pytest.mark.parametrize("kind", RISE_AND_FALL)
+def test_curves_that_slowly_rise_and_fall_are_rarely_called_abrupt(kind, test):
+    def wander(rng):
+        return np.cumsum(rng.normal(0, 0.01, STEPS))
+
+    assert rate(test, RISE_AND_FALL[kind], wander, 100) <= 0.05
 
 
 @pytest.mark.parametrize("kind", ["flat", "ramp"])
@@ -91,6 +129,80 @@ def test_place_width_and_size_are_recovered(tau, width):
     assert found.tau[0] == pytest.approx(tau, abs=0.3)
     assert found.width[0] == pytest.approx(width, rel=0.25, abs=0.5)
     assert found.after[0] - found.before[0] == pytest.approx(curve[-1] - curve[0], abs=0.02)
+
+
+def test_the_place_is_the_one_that_was_tested(finder, rng):
+    early = 1 / (1 + np.exp(-(np.arange(64) - 6) * 4.394 / 5))
+    slope = np.where(np.arange(64) < 8, 0, (np.arange(64) - 8) / 56)
+    change = finder.find(alone(early - 1.6 * slope + np.cumsum(rng.normal(0, 0.004, 64))))
+    assert change.test.found
+    assert change.placed
+    assert change.tau == pytest.approx(6, abs=1.5)
+    assert abs(change.tau - change.test.tau) <= max(change.test.width, 3)
+    assert change.size > 0.5
+
+
+def test_a_change_that_cannot_be_placed_has_no_lead(finder, rng):
+    edge = (np.arange(64) > 1).astype(float) + np.cumsum(rng.normal(0, 0.01, 64))
+    late = asked((np.arange(64) > 30).astype(float), rng)
+    lost, jump = finder.find(alone(edge)), finder.find(late)
+    assert lost.test.found
+    assert not lost.placed
+    assert lost.interval_kind.startswith("not placed")
+    assert next(r for r in rank([lost, jump], jump) if r.change is lost).lead is None
+
+
+@pytest.mark.parametrize("questions", [True, False])
+def test_intervals_of_tau_hold_it_under_training_noise(questions, finder):
+    course, rng, held = (
+        3 / (1 + np.exp(-(UNIT - 0.45) * 4.394 / 0.15)),
+        np.random.default_rng(4),
+        [],
+    )
+    for _ in range(60):
+        seen = course + np.cumsum(rng.normal(0, 0.06, STEPS))
+        change = finder.find(asked(seen, rng) if questions else alone(seen))
+        if change.test.found:
+            held.append(change.interval[0] <= 0.45 * (STEPS - 1) <= change.interval[1])
+    assert len(held) >= 40
+    assert np.mean(held) >= 0.9
+
+
+def test_draws_of_training_noise_do_not_depend_on_other_series(finder, rng):
+    one, two = alone(ABRUPT["step"] + white(rng), "a"), alone(ABRUPT["step"] + white(rng), "b")
+    first = finder.find(two)
+    finder.find(one)
+    np.testing.assert_array_equal(finder.find(two).draws, first.draws)
+
+
+def test_a_width_that_ends_at_the_widest_tried_is_a_lower_limit(finder, rng):
+    wide = finder.find(alone(UNIT + white(rng)))
+    narrow = finder.find(alone(ABRUPT["sigmoid"] + white(rng)))
+    assert wide.width_at_limit
+    assert wide.width_text.startswith(">= ")
+    assert not narrow.width_at_limit
+    assert narrow.width_text == f"{narrow.width:.3g}"
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.2, False), (0.9, True), (1.3, False)])
+def test_a_shape_far_larger_than_the_curve_is_a_failed_fit(share, found):
+    assert Abruptness(0.001, 30.0, 5.0, 2.0, share).found is found
+
+
+def test_a_lone_change_among_many_series_is_found(finder, rng):
+    jump = finder.find(alone(ABRUPT["step"] + white(rng)))
+    calm = finder.find(alone(UNIT + white(rng)))
+    many = [jump] + [calm] * 249
+    assert min(adjust([change.test.p for change in many])) > 0.05
+    assert rank(resolve(finder, many), None)[0].verdict == "abrupt"
+
+
+def test_a_change_beyond_all_simulations_is_not_called_smooth(finder, rng):
+    jump = finder.find(alone(ABRUPT["step"] + white(rng)))
+    calm = finder.find(alone(UNIT + white(rng)))
+    verdicts = [row.verdict for row in rank([jump] + [calm] * 249, None)]
+    assert verdicts[0] == AT_LIMIT
+    assert set(verdicts[1:]) == {"smooth"}
 
 
 def test_a_step_is_placed_between_its_checkpoints():

@@ -4,6 +4,8 @@ import pytest
 from critical_phase.analysis.crossing import crossings
 from critical_phase.analysis.mirage import common_drift, mirage, smooth_drift
 from critical_phase.analysis.model_comparison import compare_kinds
+from critical_phase.analysis.noise_floor import noise_floor
+from critical_phase.analysis.verdicts import _mirage_kind
 
 
 def world(kind, rng, questions=300, steps=33):
@@ -75,3 +77,36 @@ def test_a_drift_that_starts_late_is_at_another_place_than_a_steady_drift(rng):
 def test_a_steady_drift_is_at_its_own_place(rng):
     time, margins = world("mirage", rng)
     assert mirage(margins, time).same_place
+
+
+def halves(kinds, rng):
+    weights = rng.multinomial(300, np.full(300, 1 / 300), 200) / 300
+    return tuple(mirage(*world(kind, rng)[::-1], weights) for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "best", "abrupt", "verdict"),
+    [
+        (("mirage", "mirage"), "line", False, "supported"),
+        (("mirage", "mirage"), "sigmoid", False, "not separable"),
+        (("mirage", "switch"), "line", False, "not separable"),
+        (("switch", "mirage"), "sigmoid", True, "not separable"),
+        (("switch", "switch"), "sigmoid", True, "excluded"),
+        (("switch", "switch"), "line", True, "not separable"),
+    ],
+)
+def test_a_mirage_needs_both_halves_and_a_smooth_kind_of_margin(kinds, best, abrupt, verdict, rng):
+    assert _mirage_kind(halves(kinds, rng), best, abrupt=abrupt) == verdict
+
+
+@pytest.mark.parametrize("spacing", [1, 3])
+def test_noise_that_is_new_at_every_checkpoint_is_measured(spacing, rng, make_rows):
+    rows = make_rows([4] * 400, rng)
+    steps = np.concatenate(([0], np.cumsum(np.arange(40) % 2 * (spacing - 1) + 1)))
+    drift = steps[:, None] * rng.normal(0, 0.1, rows.question.size)
+    scores = drift + rng.normal(0, 0.02, drift.shape)
+    found = noise_floor(rows, np.zeros(rows.question.size), steps, scores)
+    inside = 0.02 * np.sqrt(3 / 4)  # one of four candidates' worth goes with the question's mean
+    assert found.jitter == pytest.approx(inside, rel=0.05)
+    few = noise_floor(rows, np.zeros(rows.question.size), steps[:3], scores[:3])
+    assert np.isnan(few.jitter)

@@ -40,7 +40,14 @@ def test_the_answer_comes_first(planted: Path) -> None:
     text = planted.read_text()
     first = text.index("<h1")
     assert first < text.index('id="curves"') < text.index('id="controls"')
-    for fact in ("96, 136", "112 examples", "31 %", "ramp", "not separable", "random adapter"):
+    for fact in (
+        "96, 136",
+        "112 examples",
+        "0.31 times the observed",
+        "ramp",
+        "not separable",
+        "random adapter",
+    ):
         assert fact in text[first : text.index('id="curves"')]
 
 

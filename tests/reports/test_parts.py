@@ -181,6 +181,37 @@ def test_jump_interval_is_turned_into_steps() -> None:
     assert answer.jump_mark({"jump": None}) is None
 
 
+def test_steady_margins_are_compared_in_one_unit() -> None:
+    jump = {"margin_share": 1.6, "margin_share_interval": [1.2, 2.1]}
+    name, value, remark = answer._margin_fact(jump)
+    assert name == "Largest step under steady margins"
+    assert value == "1.6 times the observed"
+    assert "1.20, 2.10" in remark
+    assert remark.endswith(" times")
+    assert "explain" not in name + value + remark
+
+
+def test_the_ranked_table_says_what_its_intervals_are() -> None:
+    change = {"quantity": "margin.likra", "tau_step": 3.0, "interval_steps": [2.0, 4.0],
+              "width_steps": 5.0, "width_at_limit": True,
+              "interval_kind": "95 % question bootstrap"}  # fmt: skip
+    view = answer.changes_view({"changes": [change, change | {"width_at_limit": False}]})
+    assert "one training run: other seeds are not included" in view.caption
+    assert [row[-1].text for row in view.rows] == ["95 % question bootstrap"] * 2
+    assert [row[-2].text for row in view.rows] == ["≥ 5", "5"]
+    assert len(view.columns) == len(view.rows[0])
+
+
+def test_a_width_at_the_limit_is_a_lower_bound() -> None:
+    jump = {"kind": "ramp", "width_steps": 12.0, "width_at_limit": True}
+    assert ("Width", "≥ 12 steps", "how long the change takes") in answer._jump_facts(jump)
+
+
+def test_not_separable_claims_no_equal_fit() -> None:
+    caption = answer.verdicts_view({}).caption
+    assert "what was run cannot tell it from its rivals" in caption
+
+
 def test_ids_of_two_figures_never_meet(planted: Path) -> None:
     seen: set[str] = set()
     for path in planted.parent.glob("figures/*.svg"):
