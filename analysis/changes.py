@@ -131,9 +131,16 @@ def changes(
 
 
 def reference(points: MeasureResult) -> SeriesChange | None:
-    """Return the accuracy jump of the primary mode, None where it is not abrupt."""
+    """Return the accuracy jump of the primary mode.
+
+    None where it is not abrupt, could not be placed where it was tested, or where the
+    interval of its size holds zero.
+    """
     change: SeriesChange | None = points.facts["changes"].get(f"accuracy.{points.facts['primary']}")
-    return change if change is not None and change.test.found else None
+    if change is None or not (change.test.found and change.placed):
+        return None
+    low, high = change.size_interval or (change.size, change.size)
+    return None if low <= 0.0 <= high else change
 
 
 def _all(arrays: RunArrays, settings: AnalysisSettings) -> dict[str, MeasureResult]:

@@ -36,9 +36,10 @@ def findings(
     mode = points.facts["primary"]
     found = points.facts["mirages"].get((mode, "steps"))
     warnings = _warnings(arrays, settings, results)
-    ranked = [row for row in results["changes"].facts["ranked"] if row.abrupt]
-    if ranked and jump is None:
-        warnings.append(f"{len(ranked)} quantities change abruptly although accuracy does not")
+    abrupt = [row for row in results["changes"].facts["ranked"] if row.abrupt]
+    ranked = [row for row in abrupt if row.change.placed and row.lead is not None]
+    if abrupt and jump is None:
+        warnings.append(f"{len(abrupt)} quantities change abruptly although accuracy does not")
     return dict(
         plain(
             {
@@ -154,8 +155,8 @@ def _controls(arrays: RunArrays, results: Mapping[str, MeasureResult]) -> list[d
         found.append(
             {
                 "control": "positive head alone",
-                "sentence": f"Accuracy of the positive head goes from {two(change.before)} to"
-                f" {two(change.after)}; abruptness p = {change.test.p:.3g}.",
+                "sentence": f"Its accuracy goes from {two(change.before)} to"
+                f" {two(change.after)} (fitted plateaus); abruptness p = {change.test.p:.3g}.",
                 "value": change.test.p,
             }
         )
@@ -277,8 +278,12 @@ def _no_jump(
     last = int(np.max(change.series.steps)) * arrays.batch_size
     if change.test.p > 0.05:
         why = f"no faster than a smooth curve with the same noise (p = {two(change.test.p)})"
-    else:
+    elif not change.test.found:
         why = f"with an abrupt part of only {two(change.test.share)} of its range"
+    elif not change.placed:
+        return f"No jump reported: {course} over {last} examples, in a way that no place fits."
+    else:
+        return f"No jump reported: {course} over {last} examples; its size may be zero."
     return f"No abrupt change: {course} over {last} examples, {why}."
 
 

@@ -86,8 +86,8 @@ def rerouting(case: Case) -> Verdict:
     abrupt = [r for r in rows if r.abrupt]
     largest = max(float(r.change.series.value[-1]) for r in rows)
     texts = (
-        f"{len(abrupt)} of {len(rows)} attention heads change abruptly; largest drift"
-        f" {largest:.3g} nats",
+        f"{len(abrupt)} of {len(rows)} attention heads change abruptly; largest drift at the"
+        f" last step {largest:.3g} nats",
         "freeze attention at its early patterns to see whether the gain stays",
     )
     p = min(r.p_adjusted for r in rows)

@@ -211,7 +211,8 @@ def _control(item: Any) -> str:
     if isinstance(item, dict):
         said = item.get("sentence") or item.get("text")
         if said:
-            return scrub(str(said))
+            name = str(item.get("control") or "")
+            return scrub(f"{name[:1].upper()}{name[1:]}: {said}" if name else str(said))
         return "; ".join(
             f"{key.replace('_', ' ')}: {number(v) if isinstance(v, int | float) else v}"
             for key, v in item.items()
