@@ -37,7 +37,11 @@ def findings(
     found = points.facts["mirages"].get((mode, "steps"))
     warnings = _warnings(arrays, settings, results)
     abrupt = [row for row in results["changes"].facts["ranked"] if row.abrupt]
-    ranked = [row for row in abrupt if row.change.placed and row.lead is not None]
+    ranked = [
+        row
+        for row in abrupt
+        if row.change.placed and row.lead is not None and not row.change.width_at_limit
+    ]
     if abrupt and jump is None:
         warnings.append(f"{len(abrupt)} quantities change abruptly although accuracy does not")
     return dict(
@@ -282,6 +286,8 @@ def _no_jump(
         why = f"with an abrupt part of only {two(change.test.share)} of its range"
     elif not change.placed:
         return f"No jump reported: {course} over {last} examples, in a way that no place fits."
+    elif change.width_at_limit:
+        why = f"its fastest part taking at least {change.width:.0f} steps"
     else:
         return f"No jump reported: {course} over {last} examples; its size may be zero."
     return f"No abrupt change: {course} over {last} examples, {why}."

@@ -376,3 +376,28 @@ def test_hidden_states_that_are_not_numbers_name_head_layer_and_step(settings):
     run.tables["residual/negative/0"][5, 3, 2] = np.inf
     with pytest.raises(FitError, match="head negative, layer 0 at step 5"):
         analyze(run, settings)
+
+
+def test_a_change_as_wide_as_the_widest_shape_is_no_jump():
+    from dataclasses import replace
+
+    from critical_phase.analysis.changes import reference
+    from critical_phase.analysis.results import MeasureResult
+
+    run = planted_run("switch", np.random.default_rng(0), width=0)
+    points = analyze(run, AnalysisSettings(draws=50, smooth_draws=100)).measures["change_points"]
+    name = f"accuracy.{points.facts['primary']}"
+    found = points.facts["changes"][name]
+    assert reference(points) is found
+    wide = MeasureResult(
+        "change_points",
+        "",
+        "",
+        "",
+        {},
+        facts={
+            "primary": points.facts["primary"],
+            "changes": {name: replace(found, width_at_limit=True)},
+        },
+    )
+    assert reference(wide) is None
