@@ -154,6 +154,12 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
     return tuple(row for row in rows if NONE not in row[1])
 
 
+def _step_of(examples: float, jump: Json) -> str:
+    """Write examples as a step too, by the jump's own ratio of the two."""
+    tau, seen = jump.get("tau_step"), jump.get("tau_examples")
+    return f"step {brief(examples * tau / seen, 2)}; " if tau and seen else ""
+
+
 def _margin_fact(jump: Json) -> tuple[str, str, str]:
     """Say what margins that move steadily from start to end would have given."""
     share, span = jump.get("margin_share"), jump.get("margin_share_interval")
@@ -162,8 +168,8 @@ def _margin_fact(jump: Json) -> tuple[str, str, str]:
         return (
             "Steady margins give",
             f"{brief(drift, 3)} examples",
-            "where accuracy would change if each question's margin drifted steadily: "
-            "another place, so a smooth drift does not explain the jump",
+            f"{_step_of(drift, jump)}where accuracy would change if each question's margin drifted "
+            "steadily: another place, so a smooth drift does not explain the jump",
         )
     return (
         "Largest step under steady margins",

@@ -154,3 +154,14 @@ def test_training_and_evaluating_on_the_same_question_is_refused(
     )
     assert shown.code == 4
     assert "8 evaluation questions are also trained on" in shown.err
+
+
+@pytest.mark.parametrize("kind", ["near_miss", "irrelevant", "unrelated"])
+def test_the_organism_trains_on_every_kind_of_negatives(
+    probe: Probe, tmp_path: Path, kind: str
+) -> None:
+    options = ("--heads", "negative", "--negatives", kind, "--steps", 1)
+    assert probe("train", "--out", tmp_path / "r", *options).code == 0
+    listed = (tmp_path / "r/heads/negative/examples.csv").read_text().splitlines()
+    assert listed[0] == "step,question_id,answer,answer_tokens"
+    assert len(listed) == 9

@@ -12,7 +12,6 @@ from critical_phase.atomic import write_text
 from critical_phase.checkpoints import (
     ORGANISM,
     Question,
-    QuestionFile,
     Recipe,
     TrainingFolder,
     adapter_identity,
@@ -27,7 +26,6 @@ from critical_phase.checkpoints import (
     negative_kind,
     prompt_format,
     questions_sha256,
-    read_question_file,
     recipe_values,
     right_answer,
     schedule_steps,
@@ -37,13 +35,16 @@ from critical_phase.checkpoints import (
 from critical_phase.checkpoints.negatives import unrelated
 from critical_phase.checkpoints.organism_set import (
     DEFAULT_LR,
-    organism_questions,
-    organism_unrelated_texts,
 )
 from critical_phase.cli.console import bar, brief_steps, result, say
+from critical_phase.cli.question_sets import (
+    question_warnings,
+    read_question_sets,
+    unrelated_texts,
+)
 from critical_phase.cli.run_folder import HEADS, RunFolder, update_record
 from critical_phase.cli.settings import TrainSettings, command_line, resolve
-from critical_phase.errors import CheckpointError, ConfigError, InputError, QuestionError
+from critical_phase.errors import CheckpointError, ConfigError
 
 PAPER_LR = 1e-4
 Progress = Callable[[str, int, int], None]
@@ -114,7 +115,7 @@ def check_names(settings: TrainSettings) -> None:
     """
     prompt_format(settings.prompt or "")
     kind = negative_kind(settings.negatives)
-    if "negative" in settings.heads and kind is unrelated and not _unrelated_texts(settings):
+    if "negative" in settings.heads and kind is unrelated and not unrelated_texts(settings):
         raise ConfigError(
             "negatives of the kind 'unrelated' need texts from elsewhere",
             fix="give --unrelated FILE, one text per line",
@@ -180,59 +181,6 @@ def recipe_of(settings: TrainSettings) -> Recipe:
     )
 
 
-def read_question_sets(settings: TrainSettings) -> tuple[QuestionFile, QuestionFile]:
-    """Read training and evaluation questions and refuse a leak between them."""
-    training = _read_set(settings.questions, "train", settings)
-    evaluation = _read_set(settings.eval_questions or "", "test", settings)
-    seen = {(_plain(q.question), _plain(q.right)) for q in training.questions}
-    leaked = [q.id for q in evaluation.questions if (_plain(q.question), _plain(q.right)) in seen]
-    if leaked:
-        raise QuestionError(
-            f"{len(leaked)} evaluation questions are also trained on, first {leaked[0]!r}",
-            fix="give --eval-questions a file that shares no question with --questions",
-        )
-    return training, evaluation
-
-
-def question_warnings(training: QuestionFile, evaluation: QuestionFile, shown: int) -> list[str]:
-    """Say what about the questions a reader of the results should know."""
-    warnings = [
-        f"{len(part.dropped)} {name} questions with equal candidates were left out"
-        for name, part in (("training", training), ("evaluation", evaluation))
-        if part.dropped
-    ]
-    stems = {_plain(q.question) for q in training.questions if q.question}
-    shared = sum(_plain(q.question) in stems for q in evaluation.questions)
-    if shared:
-        warnings.append(f"{shared} evaluation questions have the text of a training question")
-    if shown > len(training.questions):
-        passes = shown / len(training.questions)
-        warnings.append(f"training passes over its questions {passes:.1f} times: answers repeat")
-    return warnings
-
-
-def _plain(text: str) -> str:
-    """Reduce a text to what a reader would call the same."""
-    return " ".join(text.casefold().split())
-
-
-def _read_set(source: str, split: str, settings: TrainSettings) -> QuestionFile:
-    if source == ORGANISM:
-        return QuestionFile(organism_questions(split), ())
-    return read_question_file(Path(source), equal_candidates=settings.equal_candidates)
-
-
-def _unrelated_texts(settings: TrainSettings) -> tuple[str, ...]:
-    if settings.unrelated is None:
-        return organism_unrelated_texts() if settings.model == ORGANISM else ()
-    path = Path(settings.unrelated)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the unrelated texts: {error}", where=str(path)) from error
-    return tuple(line.strip() for line in lines if line.strip())
-
-
 def _train_one(
     run: RunFolder,
     head: str,
@@ -249,7 +197,7 @@ def _train_one(
     start = int(np.random.default_rng([settings.seed, 2, number]).integers(2**31))
     order = data_order(len(questions), recipe.steps * recipe.batch_size, order_rng)
     choice = right_answer if head == "positive" else negative_kind(settings.negatives)
-    drawn = draw_examples(questions, order, choice, _unrelated_texts(settings), choice_rng)
+    drawn = draw_examples(questions, order, choice, unrelated_texts(settings), choice_rng)
     model, tokenizer = load_model(settings.model, device=choose_device(settings.device))
     examples = encode_examples(tokenizer, prompt_format(settings.prompt or ""), drawn)
     identity = {
