@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from critical_phase.checkpoints import ORGANISM, QuestionFile, read_question_file
-from critical_phase.checkpoints.organism_set import organism_questions
+from critical_phase.checkpoints.organism_set import organism_questions, organism_unrelated_texts
 from critical_phase.cli.settings import TrainSettings
 from critical_phase.errors import InputError, QuestionError
 
