@@ -23,6 +23,22 @@ ABOUT = (
     " more interpretable."
 )
 
+TITLES = {
+    "hoyer": ("Hoyer sparsity", "0: all neurons equal; 1: one neuron carries everything."),
+    "gini": ("Gini coefficient", "0: all neurons equal; near 1: a few carry everything."),
+    "pr": (
+        "Participation ratio over width",
+        "Share of neurons that carry the energy; low is sparse.",
+    ),
+    "kurtosis": ("Kurtosis (not excess)", "3 for a normal distribution; higher is sparser."),
+    "l0": ("Share above a threshold fixed on the base", "Low is sparse."),
+    "top10_energy": (
+        "Energy in the largest tenth",
+        "1: a tenth of the neurons carries everything.",
+    ),
+}
+"""What each metric is called, and which way is sparse (docs/methods.md)."""
+
 TESTED = ("hoyer",)
 """Metrics whose changes enter the ranked table; the others are shown only."""
 
@@ -107,7 +123,7 @@ def _series(
     return [
         question_series(
             f"sparsity_{name}.{head}",
-            f"{name} of MLP activations, layer {layer}, {head} head",
+            f"{titled(name)[0]} of MLP activations, layer {layer}, {head} head",
             name,
             "representation",
             steps,
@@ -117,6 +133,13 @@ def _series(
         )
         for layer in range(values.shape[1])
     ]
+
+
+def titled(name: str) -> tuple[str, str]:
+    """Name a metric in words and say which way is sparse."""
+    trimmed = name.endswith("_trimmed")
+    title, meaning = TITLES.get(name.removesuffix("_trimmed"), (name, ""))
+    return (f"{title}, massive dimensions left out" if trimmed else title), meaning
 
 
 def _curves(
@@ -145,9 +168,9 @@ def _map(
         group,
         weights,
         map_id=f"sparsity_{name}.{head}",
-        title=f"{name} of MLP activations, {head} head",
+        title=f"{titled(name)[0]} of MLP activations, {head} head",
         control=f"At step 0: {min(first):.3g} to {max(first):.3g} over layers.",
-        caption="Mean over rows at the end of the answer.",
+        caption=f"{titled(name)[1]} Mean over rows at the end of the answer.",
     )
 
 
