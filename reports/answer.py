@@ -26,6 +26,12 @@ MODES = {
     "pos_base": "positive head and base (pos_base)",
 }
 
+INTERVALS = (
+    ("95 % question bootstrap plus training noise", "questions, training"),
+    ("95 % training noise", "training"),
+)
+"""How intervals of the ranked table begin, and their short names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chip:
@@ -82,8 +88,8 @@ def changes_view(findings: Json) -> View:
         "changes-ranked",
         "Changes, ranked",
         "One row per quantity, in the order of the analysis. “When” is the estimated step with "
-        "its interval, of the kind named in the last column; p is adjusted for the number of "
-        "quantities tested. All of it is one training run: other seeds are not included.",
+        "its interval, 95\u00a0% over what the last column names (resampled questions, noise of "
+        "training); p is adjusted for the number of quantities tested. All of it is one training run: other seeds are not included.",
         heads,
         rows,
     )
@@ -152,6 +158,15 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
         _margin_fact(jump),
     )
     return tuple(row for row in rows if NONE not in row[1])
+
+
+def _interval_name(kind: Any) -> str:
+    """Shorten the kind of an interval for a narrow column; the caption says the rest."""
+    text = str(kind or NONE)
+    for long, short in INTERVALS:
+        if text.startswith(long):
+            return short
+    return text
 
 
 def _step_of(examples: float, jump: Json) -> str:
@@ -266,7 +281,7 @@ def _change(rank: int, item: Json, span: tuple[float, float]) -> tuple[Cell, ...
             note=interval(tuple(lead)) if lead else "",
         ),
         Cell(_width(item, number), item.get("width_steps"), number=True),
-        Cell(str(item.get("interval_kind") or NONE), str(item.get("interval_kind") or "")),
+        Cell(_interval_name(item.get("interval_kind")), str(item.get("interval_kind") or "")),
     )
 
 
