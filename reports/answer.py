@@ -89,7 +89,8 @@ def changes_view(findings: Json) -> View:
         "Changes, ranked",
         "One row per quantity, in the order of the analysis. “When” is the estimated step with "
         "its interval, 95\u00a0% over what the last column names (resampled questions, noise of "
-        "training); p is adjusted for the number of quantities tested. All of it is one training run: other seeds are not included.",
+        "training); p is adjusted for the number of quantities tested. All of it is one "
+        "training run: other seeds are not included.",
         heads,
         rows,
     )
