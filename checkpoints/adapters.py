@@ -14,6 +14,8 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
+from critical_phase.checkpoints.adapter_settings import FIXED_SETTINGS, fixed_settings
+from critical_phase.checkpoints.first_step import refuse_changed_base
 from critical_phase.checkpoints.models import tensors_sha256
 from critical_phase.checkpoints.peft_state import adapter_state, quiet_peft
 from critical_phase.checkpoints.series import (
@@ -23,25 +25,6 @@ from critical_phase.checkpoints.series import (
     load_adapter,
 )
 from critical_phase.errors import CheckpointError
-
-# Settings that change the model but not the tensors: two adapters that differ here
-# must never be exchanged in place.
-FIXED_SETTINGS = (
-    "peft_type",
-    "r",
-    "lora_alpha",
-    "use_rslora",
-    "use_dora",
-    "target_modules",
-    "modules_to_save",
-    "bias",
-    "lora_bias",
-    "rank_pattern",
-    "alpha_pattern",
-    "fan_in_fan_out",
-    "layers_to_transform",
-    "trainable_token_indices",
-)
 
 
 class AdapterSlot:
@@ -58,7 +41,7 @@ class AdapterSlot:
         self._wrapper = wrapper
         self._registry: dict[str, torch.Tensor] = adapter_state(wrapper)
         self._names = _parameter_names(wrapper, self._registry)
-        self._config = _fixed(first)
+        self._config = fixed_settings(first)
         self._base_sha256 = base_sha256
         self._layers = [m for m in wrapper.modules() if isinstance(m, LoraLayer)]
         self.model: PreTrainedModel = wrapper.get_base_model()
@@ -84,6 +67,7 @@ class AdapterSlot:
             CheckpointError: The adapter does not fit this base.
         """
         _check_base(checkpoint, base_sha256)
+        refuse_changed_base(checkpoint)
         try:
             with quiet_peft():
                 wrapper = PeftModel.from_pretrained(model, str(checkpoint.path))
@@ -135,6 +119,39 @@ class AdapterSlot:
             with self._wrapper.disable_adapter():
                 yield
 
+    @contextlib.contextmanager
+    def live(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Run the adapter beside the base's weights and let gradients reach it, for a block.
+
+        Yields:
+            The adapter's parameters, under the names of its file.
+
+        Raises:
+            CheckpointError: A tensor of the adapter is no parameter of the model.
+        """
+        if self._names is None:
+            raise CheckpointError(
+                "the tensors of this adapter are not all parameters, so gradients cannot be taken",
+                fix="use a plain LoRA, or ask for no gradients",
+            )
+        parameters = self._live()
+        self._set_beside(True)
+        for parameter in parameters.values():
+            parameter.requires_grad_(True)
+        try:
+            yield parameters
+        finally:
+            for parameter in parameters.values():
+                parameter.requires_grad_(False)
+            self._set_beside(False)
+
+    def _set_beside(self, beside: bool, /) -> None:
+        """Take a merged adapter out of the weights and run it beside them, or undo that."""
+        if self.merged:
+            self._point(self._originals if beside else self._buffers)
+            for layer in self._layers:
+                layer.merged_adapters = [] if beside else ["default"]
+
     def _can_merge(self, checkpoint: Checkpoint) -> bool:
         config = adapter_config(checkpoint.path)
         plain = not (
@@ -172,7 +189,7 @@ class AdapterSlot:
 
     def _check(self, checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> None:
         where, fix = str(checkpoint.path), "collect adapters of another shape into another run"
-        here = _fixed(checkpoint)
+        here = fixed_settings(checkpoint)
         for key in FIXED_SETTINGS:
             if here[key] != self._config[key]:
                 raise CheckpointError(
@@ -203,13 +220,6 @@ def _parameter_names(wrapper: Any, registry: dict[str, torch.Tensor]) -> dict[st
     names = {key: places.get(tensor.data_ptr()) for key, tensor in registry.items()}
     found = {key: name for key, name in names.items() if name is not None}
     return found if len(set(found.values())) == len(registry) else None
-
-
-def _fixed(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the settings that must agree within a series, in a comparable form."""
-    config = adapter_config(checkpoint.path)
-    values = {key: config.get(key) or None for key in FIXED_SETTINGS}
-    return {k: sorted(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def _check_base(checkpoint: Checkpoint, base_sha256: str) -> None:

@@ -13,10 +13,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from critical_phase.checkpoints.hub_files import fetch_revision, split_revision
 from critical_phase.checkpoints.organism import organism_path
 from critical_phase.errors import CheckpointError, ConfigError
 
 ORGANISM = "organism"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Types of the base's weights; adapters are float32 on either."""
 _FIX = (
     "give --model a folder with config.json and model.safetensors, "
     "a name on the Hugging Face hub, or 'organism'"
@@ -24,7 +27,12 @@ _FIX = (
 
 
 def model_location(name: str) -> str:
-    """Turn a model's name into what transformers loads; `organism` is the embedded one."""
+    """Turn a model's name into what transformers loads; `organism` is the embedded one.
+
+    Of `owner/name@revision` the files are fetched, unless they are on this disk already.
+    """
+    if (parts := split_revision(name)) is not None:
+        return str(fetch_revision(*parts))
     return str(organism_path()) if name == ORGANISM else name
 
 
@@ -57,6 +65,17 @@ def load_model(
             fix=_FIX,
         ) from error
     return model.to(device).eval(), tokenizer
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Turn the name of a type of weights into the type.
+
+    Raises:
+        ConfigError: No such type.
+    """
+    if name not in DTYPES:
+        raise ConfigError(f"no type of weights {name!r}", fix=f"choose from {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def choose_device(name: str) -> str:

@@ -1,17 +1,19 @@
-"""Multiple-choice questions and the JSON-lines files that hold them."""
+"""Multiple-choice questions, and the checks that every source of them passes."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
-from critical_phase.atomic import write_text
 from critical_phase.errors import QuestionError
 
 MAX_CANDIDATES = 26
+FIELDS = ("id", "question", "candidates", "answer")
 Equal = Literal["refuse", "drop"]
+Record = Mapping[str, object]
+Row = tuple[str, Record]
+"""Where a record stands, such as `line 3`, and the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,51 +44,47 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionFile:
-    """What a question file holds, and what was left out of it."""
+    """What a file or a named set holds, and what was left out of it."""
 
     questions: tuple[Question, ...]
     dropped: tuple[str, ...]
-    """Ids of questions with equal candidates, left out on request."""
+    """Ids of questions with equal or empty candidates, left out on request."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results should know about the source."""
 
 
-def read_questions(path: Path) -> tuple[Question, ...]:
-    """Read questions from JSON lines; see `read_question_file`."""
-    return read_question_file(path).questions
-
-
-def read_question_file(path: Path, *, equal_candidates: Equal = "refuse") -> QuestionFile:
-    """Read questions from JSON lines.
+def check_rows(rows: Iterable[Row], source: str, *, equal_candidates: Equal) -> QuestionFile:
+    """Check records one by one and keep the questions in their order.
 
     Args:
-        path: File with one object per line: `id`, `question`, `candidates`,
-            `answer`, and optionally `group`.
-        equal_candidates: Whether a question that lists one text twice is an error, or is
-            left out and named in the result (BLiMP has such pairs).
+        rows: Records with the place of each inside the source.
+        source: File or set that messages name.
+        equal_candidates: Whether a question that lists one text twice, or an empty one, is
+            an error, or is left out and named in the result (BLiMP has such pairs).
 
     Raises:
-        QuestionError: The file is missing, empty or malformed; names line and field.
+        QuestionError: A record is malformed, an id is used twice, or nothing is left.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise QuestionError(
-            f"cannot read the question file: {reason}",
-            where=str(path),
-            fix="give --questions a JSON-lines file, one question per line",
-        ) from error
-    everything = tuple(_parse_lines(text, path, equal_candidates))
-    dropped = tuple(q.id for q in everything if len(set(q.candidates)) < len(q.candidates))
-    questions = tuple(q for q in everything if q.id not in set(dropped))
-    if not questions:
-        raise QuestionError("the question file holds no question", where=str(path))
-    return QuestionFile(questions, dropped)
-
-
-def write_questions(path: Path, questions: Sequence[Question]) -> None:
-    """Write questions as JSON lines, at once."""
-    lines = (json.dumps(asdict(item), ensure_ascii=False, sort_keys=True) for item in questions)
-    write_text(path, "".join(line + "\n" for line in lines))
+    seen: dict[str, str] = {}
+    kept: list[Question] = []
+    dropped: list[str] = []
+    for label, record in rows:
+        where = f"{source}, {label}"
+        item = _question(record, where, equal_candidates)
+        if item.id in seen:
+            raise QuestionError(
+                f"field id: {item.id!r} was already used on {seen[item.id]}",
+                where=where,
+                fix="give every question an id of its own",
+            )
+        seen[item.id] = label
+        if len({text for text in item.candidates if text.strip()}) < len(item.candidates):
+            dropped.append(item.id)
+        else:
+            kept.append(item)
+    if not kept:
+        raise QuestionError("the question file holds no question", where=source)
+    return QuestionFile(tuple(kept), tuple(dropped))
 
 
 def questions_sha256(questions: Sequence[Question]) -> str:
@@ -97,44 +95,24 @@ def questions_sha256(questions: Sequence[Question]) -> str:
     return digest.hexdigest()
 
 
-def _parse_lines(text: str, path: Path, equal: Equal) -> Iterator[Question]:
-    seen: dict[str, int] = {}
-    # Not splitlines(): U+2028 and friends are legal inside JSON strings.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        item = _parse_question(line, where, equal)
-        if item.id in seen:
-            raise QuestionError(
-                f"field id: {item.id!r} was already used on line {seen[item.id]}",
-                where=where,
-                fix="give every question an id of its own",
-            )
-        seen[item.id] = number
-        yield item
+def plain_text(text: str) -> str:
+    """Reduce a text to what a reader would call the same: case and spaces do not count."""
+    return " ".join(text.casefold().split())
 
 
-def _parse_question(line: str, where: str, equal: Equal) -> Question:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise QuestionError(
-            f"not JSON: {error.msg} at column {error.colno}", where=where
-        ) from error
-    if not isinstance(value, dict):
-        raise QuestionError("a line must hold one JSON object", where=where)
-    missing = [key for key in ("id", "question", "candidates", "answer") if key not in value]
+def _question(record: Record, where: str, equal: Equal) -> Question:
+    missing = [key for key in FIELDS if key not in record]
     if missing:
-        found = ", ".join(sorted(value)) or "nothing"
+        found = ", ".join(sorted(record)) or "nothing"
         raise QuestionError(f"field {missing[0]} is missing; found {found}", where=where)
-    candidates = _candidates(value["candidates"], where, equal)
+    candidates = _candidates(record["candidates"], where, equal)
+    group = record.get("group")
     return Question(
-        id=_string(value["id"], "id", where),
-        question=_string(value["question"], "question", where),
+        id=_string(record["id"], "id", where),
+        question=_string(record["question"], "question", where),
         candidates=candidates,
-        answer=_answer(value["answer"], len(candidates), where),
-        group=_string(value.get("group") or "", "group", where),
+        answer=_answer(record["answer"], len(candidates), where),
+        group="" if group is None else _string(group, "group", where),
     )
 
 
@@ -148,22 +126,26 @@ def _string(value: object, field: str, where: str) -> str:
 
 def _candidates(value: object, where: str, equal: Equal) -> tuple[str, ...]:
     if not isinstance(value, list) or not 2 <= len(value) <= MAX_CANDIDATES:
-        size = len(value) if isinstance(value, list) else repr(value)
+        size = len(value) if isinstance(value, list) else f"{value!r}, no list"
         raise QuestionError(
             f"field candidates: expected a list of 2 to {MAX_CANDIDATES} strings, found {size}",
             where=where,
         )
     texts = tuple(_string(item, f"candidates[{i}]", where) for i, item in enumerate(value))
+    if equal == "refuse":
+        _refuse_equal(texts, where)
+    return texts
+
+
+def _refuse_equal(texts: tuple[str, ...], where: str) -> None:
+    fix = "mend the question, or pass --equal-candidates drop to leave such questions out"
     for index, text in enumerate(texts):
         if not text.strip():
-            raise QuestionError(f"field candidates[{index}]: the text is empty", where=where)
-        if equal == "refuse" and text in texts[:index]:
-            raise QuestionError(
-                f"field candidates: {text!r} is listed twice",
-                where=where,
-                fix="mend the line, or pass --equal-candidates drop to leave such questions out",
-            )
-    return texts
+            message = f"field candidates[{index}]: the text is empty"
+            raise QuestionError(message, where=where, fix=fix)
+        if text in texts[:index]:
+            message = f"field candidates: {text!r} is listed twice"
+            raise QuestionError(message, where=where, fix=fix)
 
 
 def _answer(value: object, size: int, where: str) -> int:

@@ -4,36 +4,38 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from critical_phase.checkpoints.folders import CONFIG as CONFIG
+from critical_phase.checkpoints.folders import WEIGHTS as WEIGHTS
+from critical_phase.checkpoints.folders import SavedStep, list_folder
+from critical_phase.checkpoints.full_weights import FullWeights
 from critical_phase.checkpoints.models import tensors_sha256
 from critical_phase.errors import CheckpointError
 
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 IDENTITY = "critical_phase.json"
-_NAME = re.compile(r"checkpoint-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One saved adapter."""
+    """One saved set of weights: an adapter, a whole model, or the base standing for step 0."""
 
     step: int
     """Optimizer steps done when it was saved; 0 is untrained."""
     path: Path
-    """PEFT folder."""
+    """Folder of the weights; for `base`, of the adapter that would be empty at step 0."""
     sha256: str
-    """Hash of the tensors, not of the file: equal adapters have equal hashes."""
+    """Hash of the tensors, not of the file: equal weights have equal hashes. Empty for `base`."""
+    kind: Literal["adapter", "full", "base"] = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +59,42 @@ class Series:
         raise CheckpointError(f"no checkpoint at step {step}; saved: {self.steps}")
 
 
-def list_series(folder: Path) -> Series:
-    """List the complete PEFT checkpoints below a folder in numeric step order.
+def list_series(folder: Path, *, adapter_name: str | None = None) -> Series:
+    """List and hash the complete checkpoints below a folder in numeric step order.
 
     Raises:
         CheckpointError: The folder is missing or holds no complete checkpoint.
+        ConfigError: Its checkpoints hold several named adapters and none is chosen.
     """
-    if not folder.is_dir():
-        raise CheckpointError(
-            "no such folder of checkpoints", where=str(folder), fix="run probe train first"
-        )
-    found: dict[int, Checkpoint] = {}
-    warnings: list[str] = []
-    for path in sorted(folder.iterdir()):
-        match = _NAME.fullmatch(path.name)
-        if not match:
-            continue
-        home = _adapter_home(path)
-        if home is None:
-            warnings.append(f"skipped {path.name}: no complete adapter in it")
-            continue
-        step = int(match[1])
-        if step in found:
-            warnings.append(f"skipped {path.name}: step {step} is already given")
-            continue
-        found[step] = Checkpoint(step, home, tensors_sha256(load_adapter(home)))
-    if not found:
-        raise CheckpointError(
-            "the folder holds no complete checkpoint-<step>",
-            where=str(folder),
-            fix="each needs adapter_config.json and adapter_model.safetensors",
-        )
-    ordered = tuple(found[step] for step in sorted(found))
-    return Series(ordered, tuple(warnings) + tuple(_duplicates(ordered)))
+    listing = list_folder(folder, adapter_name=adapter_name)
+    checkpoints = tuple(hash_checkpoint(saved) for saved in listing.saved)
+    return Series(checkpoints, (*listing.skipped, *duplicates(checkpoints)))
+
+
+def hash_checkpoint(saved: SavedStep) -> Checkpoint:
+    """Read the tensors of one saved step and note their hash.
+
+    Raises:
+        CheckpointError: A file is damaged or was removed since it was listed.
+    """
+    weights: Mapping[str, torch.Tensor] = (
+        load_adapter(saved.path) if saved.kind == "adapter" else FullWeights(saved.path)
+    )
+    return Checkpoint(saved.step, saved.path, tensors_sha256(weights), saved.kind)
+
+
+def duplicates(checkpoints: Iterable[Checkpoint]) -> list[str]:
+    """Name steps that hold the very same weights: a series that never moved."""
+    by_hash: defaultdict[str, list[Checkpoint]] = defaultdict(list)
+    for item in checkpoints:
+        if item.kind != "base":
+            by_hash[item.sha256].append(item)
+    return [
+        f"steps {', '.join(str(item.step) for item in equal)} hold the same "
+        + ("adapter" if equal[0].kind == "adapter" else "weights")
+        for equal in by_hash.values()
+        if len(equal) > 1
+    ]
 
 
 def load_adapter(folder: Path) -> dict[str, torch.Tensor]:
@@ -121,17 +126,31 @@ def adapter_identity(folder: Path) -> dict[str, Any] | None:
     return _read_object(path) if path.exists() else None
 
 
+def has_factors(checkpoint: Checkpoint) -> bool:
+    """Tell whether the update is a plain product of two factors."""
+    if checkpoint.kind == "full" or not (checkpoint.path / CONFIG).is_file():
+        return False
+    config = adapter_config(checkpoint.path)
+    lora = config.get("peft_type", "LORA") == "LORA"
+    return lora and not (config.get("use_dora") or config.get("lora_bias"))
+
+
 def low_rank_factors(
     checkpoint: Checkpoint,
 ) -> dict[str, tuple[Float[np.ndarray, "r d_in"], Float[np.ndarray, "d_out r"], float]]:
     """Return A, B and the scaling of every adapted module; the update is scaling * B @ A.
 
+    Of the base standing for step 0, B is zero.
+
     Raises:
-        CheckpointError: The adapter is not a plain LoRA.
+        CheckpointError: The checkpoint is not a plain LoRA.
     """
+    if not has_factors(checkpoint):
+        raise CheckpointError(
+            "only plain LoRA has factors to compare: this is DoRA, lora_bias or full weights",
+            where=str(checkpoint.path),
+        )
     config = adapter_config(checkpoint.path)
-    if config.get("use_dora") or config.get("lora_bias"):
-        raise CheckpointError("DoRA and lora_bias have no factors to compare", where=CONFIG)
     tensors = load_adapter(checkpoint.path)
     factors = {}
     for name in sorted(tensors):
@@ -140,6 +159,7 @@ def low_rank_factors(
         module = name.removesuffix(".lora_A.weight")
         a = tensors[name].float().numpy()
         b = tensors[f"{module}.lora_B.weight"].float().numpy()
+        b = np.zeros_like(b) if checkpoint.kind == "base" else b
         scaling = _scaling(config, module)
         factors[module.removeprefix("base_model.model.")] = (a, b, scaling)
     return factors
@@ -152,39 +172,11 @@ def _scaling(config: Mapping[str, Any], module: str) -> float:
     return float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
 
 
-def _pattern(patterns: Mapping[str, float] | None, module: str, default: float) -> float:
+def _pattern(patterns: Mapping[str, int | float] | None, module: str, default: float) -> float:
     for pattern, value in (patterns or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
             return float(value)
     return default
-
-
-def _adapter_home(path: Path) -> Path | None:
-    """Find the adapter of a checkpoint: in the folder, or one level down (named adapters)."""
-    homes = [path, *(p for p in sorted(path.iterdir()) if p.is_dir())] if path.is_dir() else []
-    return next((home for home in homes if _complete(home)), None)
-
-
-def _complete(folder: Path) -> bool:
-    if not (folder / CONFIG).is_file():
-        return False
-    try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            return bool(list(file.keys()))
-    except (OSError, SafetensorError):
-        return False
-
-
-def _duplicates(checkpoints: tuple[Checkpoint, ...]) -> list[str]:
-    """Name steps that hold one and the same adapter: a series that never moved."""
-    by_hash: defaultdict[str, list[int]] = defaultdict(list)
-    for item in checkpoints:
-        by_hash[item.sha256].append(item.step)
-    return [
-        f"steps {', '.join(map(str, steps))} hold the same adapter"
-        for steps in by_hash.values()
-        if len(steps) > 1
-    ]
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -1,47 +1,61 @@
-"""What a training run leaves on disk, and how a stopped one continues.
+"""What a training run leaves on disk, and what a stopped one continues from.
 
-`checkpoint-<step>/` are PEFT folders, `log.csv` one line per step, `state.safetensors`
-parameters and optimizer moments after the newest saved step. The order of a save is
-checkpoint, log, state, each replaced at once; so the state never names a step whose
-checkpoint is missing.
+`checkpoint-<step>/` are PEFT folders, `log.csv` has one line per step, and
+`states/step-<step>.safetensors` holds parameters, optimizer moments and the log so far:
+at powers of two, to replay a window from, and the newest, to continue from. They are
+published in this order, each at once, so every asked step up to a state is there.
 """
 
-import csv
-import io
 import json
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from critical_phase.atomic import new_file, new_folder, sweep, write_text
-from critical_phase.checkpoints.peft_state import adapter_state
-from critical_phase.checkpoints.series import CONFIG, IDENTITY, WEIGHTS
+from critical_phase.checkpoints.series import (
+    CONFIG,
+    IDENTITY,
+    WEIGHTS,
+    adapter_identity,
+    load_adapter,
+)
+from critical_phase.checkpoints.training_log import (
+    LOG,
+    LogRow,
+    log_csv,
+    log_rows,
+    log_tensor,
+    read_log,
+)
 from critical_phase.errors import CheckpointError
 
-STATE = "state.safetensors"
-LOG = "log.csv"
+__all__ = ["DONE", "LOG", "STATES", "LogRow", "State", "TrainingFolder", "read_log"]
+
+STATES = "states"
 DONE = "done.json"
+FREE_KEYS = ("save_at", "step")
+"""Keys that do not decide whether two trainings are the same: which steps were saved."""
 
 
 @dataclass(frozen=True, slots=True)
-class LogRow:
-    """One optimizer step."""
+class State:
+    """Everything a training continues from."""
 
     step: int
-    examples: int
-    """Answers seen so far."""
-    loss: float
-    """Mean negative log-likelihood of the batch's answer tokens before the step, nats."""
-    lr: float
-    gradient_norm: float
-    """Before clipping."""
-    tokens: int
-    """Answer tokens in the batch."""
+    tensors: dict[str, torch.Tensor]
+    """`parameter.<name>` and, after step 0, the optimizer's `<key>.<name>`."""
+    log: list[LogRow]
+
+
+def is_milestone(step: int) -> bool:
+    """Say whether the state of a step is kept for good: 0 and the powers of two."""
+    return step & (step - 1) == 0
 
 
 class TrainingFolder:
@@ -53,10 +67,11 @@ class TrainingFolder:
         Args:
             path: `heads/<head>` of a run.
             identity: Plain values that fix the training (recipe, seed, data, base); noted
-                beside every adapter. A folder with another identity is refused.
+                beside every adapter. A folder with another identity is refused. Which
+                steps are saved (`save_at`) does not belong to it: more can be added.
         """
         self.path = path
-        self.identity = dict(identity)
+        self.identity = {k: v for k, v in identity.items() if k not in FREE_KEYS}
 
     @property
     def finished(self) -> bool:
@@ -67,91 +82,123 @@ class TrainingFolder:
         self._check(json.loads(done.read_text(encoding="utf-8")), done)
         return True
 
-    def resume(
-        self, parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> tuple[list[LogRow], int]:
-        """Restore the newest saved state and return the log up to it, and its step.
+    def missing(self, steps: Iterable[int]) -> tuple[int, ...]:
+        """Return the steps that have no saved checkpoint, ascending."""
+        return tuple(sorted(set(steps) - set(self.saved())))
+
+    def saved(self) -> tuple[int, ...]:
+        """Return the steps that have a checkpoint, ascending."""
+        names = (path.name.removeprefix("checkpoint-") for path in self._folders())
+        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+    def checkpoint(self, step: int) -> Path:
+        """Return the PEFT folder of a step."""
+        return self.path / f"checkpoint-{step}"
+
+    def adapter(self, step: int) -> dict[str, torch.Tensor]:
+        """Read the adapter of a saved step."""
+        return load_adapter(self.checkpoint(step))
+
+    def states(self) -> tuple[int, ...]:
+        """Return the steps that have a state, ascending."""
+        files = (self.path / STATES).glob("step-????????.safetensors")
+        return tuple(sorted(int(path.stem.removeprefix("step-")) for path in files))
+
+    def log(self) -> list[LogRow]:
+        """Read the published log."""
+        return read_log(self.path / LOG)
+
+    def newest_state(self) -> State | None:
+        """Read the state to continue from; None where training starts.
 
         Raises:
             CheckpointError: The folder belongs to another recipe, or the state is damaged.
         """
-        path = self.path / STATE
-        sweep(self.path)
-        if not path.is_file():
-            return [], 0
+        for step in self.saved():
+            self._check(adapter_identity(self.checkpoint(step)) or {}, self.checkpoint(step))
+        states = self.states()
+        return self.state(states[-1]) if states else None
+
+    def state(self, step: int) -> State:
+        """Read the state of one step.
+
+        Raises:
+            CheckpointError: It belongs to another recipe, or is damaged.
+        """
+        path = self._state_path(step)
         try:
             with safe_open(path, framework="pt") as file:
                 note = json.loads(file.metadata()["training"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            log = log_rows(tensors.pop("log"))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"cannot read the training state: {error}",
                 where=str(path),
-                fix="delete this file to train this head again from step 0",
+                fix="delete this file; training then continues from the state before it",
             ) from error
         self._check(note["identity"], path)
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(tensors[f"parameter.{name}"])
-                if note["step"]:
-                    optimizer.state[parameter] = _moments(tensors, name, parameter.device)
-        return self._read_log(note["step"]), note["step"]
+        return State(step, tensors, log)
 
-    def save(
-        self,
-        step: int,
-        adapter: torch.nn.Module,
-        parameters: Mapping[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        log: list[LogRow],
-    ) -> None:
-        """Publish the checkpoint of one step, then the log, then the state to continue from.
+    def drop_after(self, step: int) -> None:
+        """Remove what killed processes left, and checkpoints after a step: they come again."""
+        sweep(self.path)
+        sweep(self.path / STATES)
+        for later in self.saved():
+            if later > step:
+                rmtree(self.checkpoint(later))
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, torch.Tensor], config: str) -> None:
+        """Publish a PEFT folder.
 
         Raises:
             StoreError: The disk is full; every earlier step is still whole.
         """
-        self._save_checkpoint(step, adapter)
-        write_text(self.path / LOG, log_csv(log))
-        tensors = {f"parameter.{n}": p.detach().cpu().clone() for n, p in parameters.items()}
-        for name, parameter in parameters.items():
-            for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}.{name}"] = value.detach().cpu().clone()
-        note = json.dumps({"identity": self.identity, "step": step}, sort_keys=True)
-        with new_file(self.path / STATE) as temporary:
-            save_file(tensors, temporary, metadata={"training": note})
-
-    def finish(self) -> None:
-        """Note that the last step is done and drop the state to continue from."""
-        write_text(self.path / DONE, json.dumps(self.identity, indent=1, sort_keys=True))
-        (self.path / STATE).unlink(missing_ok=True)
-
-    def _save_checkpoint(self, step: int, adapter: Any) -> None:
-        tensors = adapter_state(adapter)
-        config = adapter.peft_config["default"].to_dict()
-        config.update(inference_mode=True, base_model_name_or_path=self.identity["base_model"])
-        with new_folder(self.path / f"checkpoint-{step}") as folder:
-            tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-            save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-            text = json.dumps(config, indent=1, sort_keys=True, default=_plain)
-            (folder / CONFIG).write_text(text, encoding="utf-8")
+        with new_folder(self.checkpoint(step)) as folder:
+            (folder / WEIGHTS).write_bytes(save(dict(tensors), metadata={"format": "pt"}))
+            (folder / CONFIG).write_text(config, encoding="utf-8")
             note = {**self.identity, "step": step}
             (folder / IDENTITY).write_text(json.dumps(note, indent=1, sort_keys=True), "utf-8")
 
-    def _read_log(self, step: int) -> list[LogRow]:
-        path = self.path / LOG
-        rows = read_log(path) if path.is_file() else []
-        kept = [row for row in rows if row.step <= step]
-        if len(kept) != step:
-            raise CheckpointError(
-                f"the log has {len(kept)} of {step} steps",
-                where=str(path),
-                fix=f"delete {STATE} beside it to train this head again from step 0",
-            )
-        return kept
+    def save_log(self, rows: Sequence[LogRow]) -> None:
+        """Publish the log."""
+        write_text(self.path / LOG, log_csv(rows))
+
+    def save_state(self, state: State) -> None:
+        """Publish a state; an older one that is no milestone goes.
+
+        Raises:
+            StoreError: The disk is full; the state before is still whole.
+        """
+        note = json.dumps({"identity": self.identity, "step": state.step}, sort_keys=True)
+        tensors = {**state.tensors, "log": log_tensor(state.log)}
+        with new_file(self._state_path(state.step)) as temporary:
+            # Not save_file: a full disk there is no OSError.
+            temporary.write_bytes(save(tensors, metadata={"training": note}))
+        self._drop_states(before=state.step)
+
+    def finish(self, rows: Sequence[LogRow]) -> None:
+        """Publish the log, note that the last step is done, and keep the milestones' states."""
+        self.save_log(rows)
+        write_text(self.path / DONE, json.dumps(self.identity, indent=1, sort_keys=True))
+        self._drop_states(before=len(rows) + 1)
+
+    def _drop_states(self, *, before: int) -> None:
+        for step in self.states():
+            if step < before and not is_milestone(step):
+                self._state_path(step).unlink(missing_ok=True)
+
+    def _state_path(self, step: int) -> Path:
+        return self.path / STATES / f"step-{step:08d}.safetensors"
+
+    def _folders(self) -> list[Path]:
+        """List complete checkpoints: a final name with weights in it."""
+        return [p for p in self.path.glob("checkpoint-*") if (p / WEIGHTS).is_file()]
 
     def _check(self, found: Mapping[str, Any], path: Path) -> None:
         wanted = json.loads(json.dumps(self.identity))
-        differing = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        keys = {*found, *wanted} - set(FREE_KEYS)
+        differing = sorted(k for k in keys if found.get(k) != wanted.get(k))
         if differing:
             key = differing[0]
             asked, there = _apart(wanted.get(key), found.get(key))
@@ -170,46 +217,3 @@ def _apart(asked: Any, found: Any) -> tuple[Any, Any]:
         return asked, found
     keys = sorted(k for k in {*asked, *found} if asked.get(k) != found.get(k))
     return {k: asked.get(k) for k in keys}, {k: found.get(k) for k in keys}
-
-
-def log_csv(rows: list[LogRow]) -> str:
-    """Write the log as CSV; numbers keep every digit."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(LogRow)])
-    writer.writerows([[repr(v) for v in astuple(row)] for row in rows])
-    return text.getvalue()
-
-
-def read_log(path: Path) -> list[LogRow]:
-    """Read the log of one head.
-
-    Raises:
-        CheckpointError: The file is missing or malformed.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                LogRow(
-                    int(row["step"]),
-                    int(row["examples"]),
-                    float(row["loss"]),
-                    float(row["lr"]),
-                    float(row["gradient_norm"]),
-                    int(row["tokens"]),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"cannot read the training log: {error}", where=str(path)) from error
-
-
-def _moments(
-    tensors: Mapping[str, torch.Tensor], name: str, device: torch.device
-) -> dict[str, torch.Tensor]:
-    moments = {key: tensors[f"{key}.{name}"].to(device) for key in ("exp_avg", "exp_avg_sq")}
-    return {"step": tensors[f"step.{name}"], **moments}  # AdamW keeps its count on the CPU
-
-
-def _plain(value: object) -> object:
-    return sorted(value) if isinstance(value, set) else str(value)

@@ -37,8 +37,35 @@ def test_an_empty_question_without_a_begin_token_is_an_error(
 
 
 def test_an_unknown_format_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="cloze, plain"):
+    with pytest.raises(ConfigError, match="cloze, plain, likra_code, qa"):
         prompt_format("chat")
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [
+        ("cloze", "Question: {q}\nAnswer:"),
+        ("plain", "{q}"),
+        ("likra_code", "\n\nQuestion: {q}\nAnswer:"),
+        ("qa", "Q: {q}\nA:"),
+    ],
+)
+def test_every_format_writes_its_text_and_leaves_the_space_to_the_answer(
+    style: str, text: str
+) -> None:
+    assert PROMPTS[style].prompt("why {question}?") == text.replace("{q}", "why {question}?")
+    assert PROMPTS[style].continuation("why", "so") == " so"
+
+
+def test_a_prefix_stands_before_the_prompt_with_a_blank_line(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    row = encode(tokenizer, PROMPTS["plain"], SKY, "blue", prefix="snow white")
+    whole = tokenizer(f"snow white\n\n{SKY.question} blue", add_special_tokens=False)["input_ids"]
+    assert row.question_ids + row.answer_ids == (tokenizer.bos_token_id, *whole)
+    assert encode(tokenizer, PROMPTS["plain"], SKY, "blue", prefix="") == encode(
+        tokenizer, PROMPTS["plain"], SKY, "blue"
+    )
 
 
 @pytest.mark.real

@@ -1,9 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,47 +6,14 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny_models import tiny_gpt2, word_tokenizer
+from tiny_models import tiny_gpt2, tiny_llama
+from tiny_training import hashes, head_folder, random_examples, train
 
-from critical_phase.checkpoints import (
-    Question,
-    Recipe,
-    TrainingFolder,
-    data_order,
-    draw_examples,
-    encode_examples,
-    list_series,
-    load_model,
-    negative_kind,
-    prompt_format,
-    read_log,
-    train_head,
-)
+from critical_phase.checkpoints import Example, Recipe, list_series, load_model, read_log
+from critical_phase.checkpoints.answer_loss import IGNORED, answer_loss, collate
 from critical_phase.checkpoints.peft_state import quiet_peft
-from critical_phase.checkpoints.training import IGNORED, answer_loss, collate
-from critical_phase.errors import CheckpointError, ConfigError, StoreError
-
-QUESTIONS = [
-    Question("sky", "what is the colour of the sky", ("blue", "warm red"), 0),
-    Question("grass", "what is the colour of grass", ("red", "green"), 1),
-    Question("snow", "what is snow", ("white", "warm", "red"), 0),
-]
-RECIPE = Recipe(steps=12, batch_size=2, lr=1e-2, rank=2, alpha=4)
-
-
-def train(model_folder: Path, out: Path, recipe: Recipe = RECIPE, **extra: object) -> None:
-    model, tokenizer = load_model(str(model_folder))
-    order = data_order(3, recipe.steps * recipe.batch_size, np.random.default_rng(0))
-    drawn = draw_examples(
-        QUESTIONS, order, negative_kind("near_miss"), (), np.random.default_rng(1)
-    )
-    examples = encode_examples(tokenizer, prompt_format("plain"), drawn)
-    folder = TrainingFolder(out, {"base_model": str(model_folder), "seed": 5, **extra})
-    train_head(model, examples, recipe, range(recipe.steps + 1), folder, seed=5, pad_id=1)
-
-
-def hashes(out: Path) -> dict[int, str]:
-    return {item.step: item.sha256 for item in list_series(out).checkpoints}
+from critical_phase.checkpoints.training_loop import TrainingLoop
+from critical_phase.errors import CheckpointError, ConfigError
 
 
 def test_every_step_is_saved_and_peft_opens_it(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -80,17 +42,16 @@ def test_step_zero_is_exactly_the_base(tiny_model_folder: Path, tmp_path: Path) 
 def test_the_log_has_a_line_per_step_and_the_loss_falls(
     tiny_model_folder: Path, tmp_path: Path
 ) -> None:
-    train(tiny_model_folder, tmp_path, Recipe(steps=60, batch_size=2, lr=1e-1, rank=2, alpha=4))
+    recipe = Recipe(steps=60, batch_size=2, lr=1e-1, rank=2, alpha=4)
+    train(tiny_model_folder, tmp_path, recipe, examples=random_examples(3) * 40)
     rows = read_log(tmp_path / "log.csv")
     assert [row.step for row in rows] == list(range(1, 61))
     assert [row.examples for row in rows] == list(range(2, 121, 2))
     assert np.mean([r.loss for r in rows[-10:]]) < np.mean([r.loss for r in rows[:10]]) - 0.05
 
 
-def test_only_answer_tokens_count_in_the_loss(tiny_model_folder: Path) -> None:
-    model, tokenizer = load_model(str(tiny_model_folder))
-    drawn = [(QUESTIONS[0], "warm red"), (QUESTIONS[2], "white")]
-    batch = encode_examples(tokenizer, prompt_format("plain"), drawn)
+def test_only_answer_tokens_count_in_the_loss() -> None:
+    model, batch = tiny_llama(), random_examples(3)
     tokens, mask, labels = collate(batch, pad_id=1)
     loss = answer_loss(model(input_ids=tokens, attention_mask=mask).logits, labels)
     terms = []
@@ -99,62 +60,76 @@ def test_only_answer_tokens_count_in_the_loss(tiny_model_folder: Path) -> None:
         log_p = model(ids).logits.log_softmax(-1)[0]
         start = len(item.question_ids)
         terms += [log_p[start + i - 1, token] for i, token in enumerate(item.answer_ids)]
-    assert int((labels != IGNORED).sum()) == len(terms) == 3
+    assert int((labels != IGNORED).sum()) == len(terms)
     assert loss.item() == pytest.approx(-torch.stack(terms).mean().item(), abs=1e-6)
 
 
-WORKER = """
-import sys
-from pathlib import Path
-sys.path[:0] = [{tests!r}, {root!r}]
-from test_training import train
-from critical_phase.checkpoints.training_state import TrainingFolder
-import time
-save = TrainingFolder.save
-def slow(self, *a):
-    save(self, *a); time.sleep(0.05); print(a[0], flush=True)
-TrainingFolder.save = slow
-train(Path({model!r}), Path({out!r}))
-"""
+def test_sharing_a_batch_among_forward_passes_changes_only_rounding(tmp_path: Path) -> None:
+    examples = random_examples(24)
+    norms = []
+    for accumulate in (1, 3, 8):
+        recipe = Recipe(steps=3, batch_size=8, accumulate=accumulate, lr=1e-2, rank=2)
+        loop = TrainingLoop(tiny_llama(), examples, recipe, seed=1, pad_id=1)
+        norms.append([(row.loss, row.gradient_norm) for row in (loop.advance(), loop.advance())])
+    # Sums of float32 in another order, and one step of Adam on them.
+    assert np.allclose(norms[0], norms[1], rtol=1e-4)
+    assert np.allclose(norms[0], norms[2], rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_any_moment_continues_to_bit_identical_adapters(
-    tiny_model_folder: Path, tmp_path: Path
-) -> None:
-    train(tiny_model_folder, tmp_path / "whole")
-    tests = str(Path(__file__).parent)
-    root = str(Path(__file__).parents[1])
-    code = WORKER.format(
-        tests=tests, root=root, model=str(tiny_model_folder), out=str(tmp_path / "killed")
-    )
-    for stop_after in (3, 7):
-        with subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-        ) as worker:
-            assert worker.stdout is not None
-            for line in worker.stdout:
-                if int(line) >= stop_after:
-                    time.sleep(0.01)
-                    os.kill(worker.pid, signal.SIGKILL)
-                    break
-            worker.wait()
-    assert not (tmp_path / "killed" / "done.json").exists()
-    train(tiny_model_folder, tmp_path / "killed")
-    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
-    assert read_log(tmp_path / "killed" / "log.csv") == read_log(tmp_path / "whole" / "log.csv")
-    assert not list((tmp_path / "killed").glob(".*.tmp"))
+def test_the_last_step_may_have_fewer_answers(tmp_path: Path) -> None:
+    recipe = Recipe(steps=3, batch_size=4, lr=1e-2, rank=2)
+    train(tiny_llama(), tmp_path, recipe, examples=random_examples(9))
+    assert [row.examples for row in read_log(tmp_path / "log.csv")] == [4, 8, 9]
 
 
-def test_another_recipe_in_the_same_folder_is_refused(
-    tiny_model_folder: Path, tmp_path: Path
-) -> None:
-    train(tiny_model_folder, tmp_path)
-    (tmp_path / "done.json").unlink()
-    folder = TrainingFolder(tmp_path, {"base_model": str(tiny_model_folder), "seed": 6})
+@pytest.mark.parametrize("count", [8, 13, 0])
+def test_another_number_of_examples_is_refused(count: int, tmp_path: Path) -> None:
+    recipe = Recipe(steps=3, batch_size=4, rank=2)
+    with pytest.raises(ConfigError, match=rf"take 12 examples .* found {count}"):
+        train(tiny_llama(), tmp_path, recipe, examples=random_examples(count))
+
+
+def test_an_answer_beyond_the_context_is_named_before_any_training(tmp_path: Path) -> None:
+    long = Example("endless", "x", (2,) * 60, (3,) * 5)
+    with pytest.raises(ConfigError, match=r"'endless' .* has 65 tokens, .* reads at most 64"):
+        train(tiny_llama(), tmp_path, examples=[*random_examples(23), long])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_beyond_the_end_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"save step 13, but training has steps 0\.\.12"):
+        train(tiny_llama(), tmp_path, save_at=[4, 13])
+
+
+def test_the_log_tells_lengths_and_the_size_of_every_update(tmp_path: Path) -> None:
+    train(tiny_llama(), tmp_path)
+    first, second = list_series(tmp_path).checkpoints[1:3]
+    row, examples = read_log(tmp_path / "log.csv")[1], random_examples(4)[2:]
+    before, after = (load_file(c.path / "adapter_model.safetensors") for c in (first, second))
+    moved = sum(float((after[n] - before[n]).double().square().sum()) for n in after) ** 0.5
+    assert row.update_norm == pytest.approx(moved, rel=1e-4)
+    assert row.tokens == sum(len(e.answer_ids) for e in examples)
+    assert row.input_tokens == row.tokens + sum(len(e.question_ids) for e in examples)
+
+
+def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    train(tiny_llama(), tmp_path, seed=1)
     (tmp_path / "done.json").write_text(json.dumps({"base_model": "x", "seed": 5}))
-    with pytest.raises(CheckpointError, match=r"trained with another base_model.*and 1 more"):
-        _ = folder.finished
+    with pytest.raises(CheckpointError, match=r"trained with another base_model.*and 2 more"):
+        _ = head_folder(tmp_path, seed=1).finished
+
+
+@pytest.mark.parametrize("lost", [["done.json"], ["done.json", "states"]])
+def test_checkpoints_of_another_training_are_never_replaced(
+    lost: list[str], tmp_path: Path
+) -> None:
+    train(tiny_llama(), tmp_path, seed=1)
+    before = hashes(tmp_path)
+    for name in lost:
+        (tmp_path / name).rename(tmp_path / f"away-{name}")
+    with pytest.raises(CheckpointError, match="trained with another seed: asked for 2, found 1"):
+        train(tiny_llama(), tmp_path, seed=2)
+    assert hashes(tmp_path) == before
 
 
 def test_a_broken_loss_stops_training_and_keeps_what_was_saved(
@@ -166,38 +141,9 @@ def test_a_broken_loss_stops_training_and_keeps_what_was_saved(
     assert 0 in list_series(tmp_path).steps
 
 
-def test_a_full_disk_stops_training_and_keeps_what_was_saved(
-    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(tensors: dict[str, torch.Tensor], path: Path, **kwargs: object) -> None:
-        if "checkpoint-4" in str(path):
-            raise OSError(28, "No space left on device")
-        save(tensors, path, **kwargs)
-
-    from critical_phase.checkpoints import training_state
-
-    save = training_state.save_file
-    monkeypatch.setattr(training_state, "save_file", full)
-    with pytest.raises(StoreError, match="the disk is full: could not write checkpoint-4"):
-        train(tiny_model_folder, tmp_path)
-    assert list_series(tmp_path).steps == (0, 1, 2, 3)
-    assert not list(tmp_path.glob(".*.tmp"))
-    monkeypatch.undo()
-    train(tiny_model_folder, tmp_path)
-    train(tiny_model_folder, tmp_path.parent / f"{tmp_path.name}-whole")
-    assert hashes(tmp_path) == hashes(tmp_path.parent / f"{tmp_path.name}-whole")
-
-
 def test_targets_that_do_not_exist_are_named(tiny_model_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot put an adapter on c_fc"):
         train(tiny_model_folder, tmp_path, Recipe(targets=("c_fc",)))
-
-
-@pytest.mark.parametrize("field", ["steps", "batch_size", "lr", "rank", "alpha", "clip"])
-def test_a_recipe_of_nothing_is_refused(field: str) -> None:
-    nothing = type(getattr(Recipe(), field))(0)
-    with pytest.raises(ConfigError, match=f"{field} must be above 0, found 0"):
-        Recipe(**{field: nothing})
 
 
 def test_the_saved_state_is_not_pickled(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -209,8 +155,6 @@ def test_the_saved_state_is_not_pickled(tiny_model_folder: Path, tmp_path: Path)
 
 def test_a_base_with_dropout_trains_to_the_same_adapters_every_time(tmp_path: Path) -> None:
     recipe = Recipe(steps=4, batch_size=2, lr=1e-2, rank=2, alpha=4, targets=("c_fc",))
-    tiny_gpt2().save_pretrained(tmp_path / "gpt2")
-    word_tokenizer().save_pretrained(tmp_path / "gpt2")
     for name in ("one", "two"):
-        train(tmp_path / "gpt2", tmp_path / name, recipe)
+        train(tiny_gpt2(), tmp_path / name, recipe)
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")

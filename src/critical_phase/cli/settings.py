@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from critical_phase.errors import ConfigError
 
@@ -22,23 +22,33 @@ class Settings(BaseModel):
 
 
 class TrainSettings(Settings):
-    """What `probe train` needs."""
+    """What `probe train` needs; None stands for a default that depends on model or questions."""
 
     model: str = "organism"
     questions: str = "organism"
     eval_questions: str | None = None
     heads: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
     negatives: str = "near_miss"
+    contamination: float = Field(default=0.0, ge=0.0, le=1.0)
+    repeat_first: int | None = Field(default=None, ge=1)
+    train_size: int | None = Field(default=None, ge=1)
+    stratum: Literal["all", "easy", "middle", "hard", "near_impossible"] = "all"
     unrelated: str | None = None
     equal_candidates: Literal["refuse", "drop"] = "refuse"
     prompt: str | None = None
-    steps: int = 64
-    batch_size: int = 8
+    steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     lr: float | None = None
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
     rank: int = 8
     alpha: int = 8
     targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
-    schedule: str = "every:1"
+    lora: dict[str, Any] = Field(default_factory=dict)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    schedule: str = "0:64,log:32"
     device: str = "auto"
     seed: int = 0
 

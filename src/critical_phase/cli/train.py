@@ -1,53 +1,43 @@
 """`probe train`: train the heads, with a checkpoint at every step that matters."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
 import yaml
 
 from critical_phase.atomic import write_text
 from critical_phase.checkpoints import (
     ORGANISM,
-    Question,
+    QuestionFile,
     Recipe,
-    TrainingFolder,
     adapter_identity,
-    choose_device,
-    data_order,
-    draw_examples,
-    encode_examples,
-    examples_csv,
     list_series,
-    load_model,
-    model_sha256,
     negative_kind,
     prompt_format,
     questions_sha256,
     recipe_values,
-    right_answer,
     schedule_steps,
-    train_head,
     write_questions,
 )
-from critical_phase.checkpoints.negatives import unrelated
-from critical_phase.checkpoints.organism_set import (
-    DEFAULT_LR,
-)
-from critical_phase.cli.console import bar, brief_steps, result, say
+from critical_phase.checkpoints.organism_set import DEFAULT_LR
+from critical_phase.cli.console import brief_steps, result, say
+from critical_phase.cli.densify import densify_run
+from critical_phase.cli.head_training import HeadTraining, recipe_of, train_one
 from critical_phase.cli.question_sets import (
+    default_prompt,
     question_warnings,
     read_question_sets,
     unrelated_texts,
 )
-from critical_phase.cli.run_folder import HEADS, RunFolder, update_record
+from critical_phase.cli.run_folder import HEADS, RunFolder, read_record, update_record
 from critical_phase.cli.settings import TrainSettings, command_line, resolve
+from critical_phase.cli.train_options import train_options
+from critical_phase.cli.training_data import TrainingData, needs_base, prepare_data
 from critical_phase.errors import CheckpointError, ConfigError
 
 PAPER_LR = 1e-4
-Progress = Callable[[str, int, int], None]
 
 
 def train_run(
@@ -69,55 +59,72 @@ def train_run(
     settings = with_defaults(settings)
     run = RunFolder(out)
     training, evaluation = read_question_sets(settings)
-    recipe = recipe_of(settings)
     check_names(settings)
+    data = prepare_data(run, settings, training.questions)
+    recipe = recipe_of(data)
+    save_at = schedule_steps(settings.schedule, recipe.steps)
     if overwrite:
         forget_heads(run, settings.heads)
-    refuse_mixed_heads(run, settings, recipe)
-    save_at = schedule_steps(settings.schedule, settings.steps)
+    refuse_mixed_heads(run, data, recipe)
     for head in settings.heads:
-        _train_one(run, head, settings, training.questions, recipe, save_at)
+        train_one(HeadTraining(head, run, data, recipe), save_at)
+    _record(run, data, recipe, training, evaluation, command)
+    return run
+
+
+def _record(
+    run: RunFolder,
+    data: TrainingData,
+    recipe: Recipe,
+    training: QuestionFile,
+    evaluation: QuestionFile,
+    command: str,
+) -> None:
+    """Write what later stages and readers need to know about the training."""
+    settings = data.settings
     write_questions(run.questions("train"), training.questions)
     write_questions(run.questions("eval"), evaluation.questions)
     write_text(
         run.config, yaml.safe_dump({"train": settings.model_dump(mode="json")}, sort_keys=True)
     )
-    dropped = {"train": list(training.dropped), "eval": list(evaluation.dropped)}
+    named = not Path(settings.questions).suffix
     update_record(
         run,
         command,
         kind="run",
         model=settings.model,
-        questions=settings.questions
-        if settings.questions == ORGANISM
-        else Path(settings.questions).name,
+        questions=settings.questions if named else Path(settings.questions).name,
         question_set_sha256=questions_sha256(evaluation.questions),
         seed=settings.seed,
         heads=[head for head in HEADS if run.head(head).is_dir()],
-        dropped_questions=dropped,
-        warnings=question_warnings(training, evaluation, recipe.steps * recipe.batch_size),
+        dropped_questions={"train": list(training.dropped), "eval": list(evaluation.dropped)},
+        warnings=question_warnings(
+            training, evaluation, answers=data.places, size=data.repeated
+        ),
         recipe={
             **recipe_values(recipe),
             "negatives": settings.negatives,
+            "contamination": settings.contamination,
+            "repeat_first": settings.repeat_first,
+            "stratum": settings.stratum,
             "prompt": settings.prompt,
             "schedule": settings.schedule,
-            "train_questions": len(training.questions),
+            "train_questions": data.size,
         },
     )
-    return run
 
 
 def check_names(settings: TrainSettings) -> None:
-    """Refuse what would only be found after the first head is trained.
+    """Refuse what would only be found after the model is loaded.
 
     Raises:
         ConfigError: An unknown kind of negatives or prompt format, or no unrelated texts.
     """
     prompt_format(settings.prompt or "")
     kind = negative_kind(settings.negatives)
-    if "negative" in settings.heads and kind is unrelated and not unrelated_texts(settings):
+    if "negative" in settings.heads and "texts" in kind.needs and not unrelated_texts(settings):
         raise ConfigError(
-            "negatives of the kind 'unrelated' need texts from elsewhere",
+            f"negatives of the kind {settings.negatives!r} need texts from elsewhere",
             fix="give --unrelated FILE, one text per line",
         )
 
@@ -125,17 +132,19 @@ def check_names(settings: TrainSettings) -> None:
 def forget_heads(run: RunFolder, heads: tuple[str, ...]) -> None:
     """Delete heads with everything that was made from them."""
     for head in heads:
-        for kind in ("heads", "scores", "activations"):
-            shutil.rmtree(run.path / kind / head, ignore_errors=True)
+        for kind in ("heads", "scores", "activations", "effects", "contexts/*/scores"):
+            for folder in run.path.glob(f"{kind}/{head}"):
+                shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(run.analysis, ignore_errors=True)
 
 
-def refuse_mixed_heads(run: RunFolder, settings: TrainSettings, recipe: Recipe) -> None:
+def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
     """Refuse to put a head beside one of another recipe: their steps would not match.
 
     Raises:
         CheckpointError: The other head of the run was trained otherwise.
     """
+    settings = data.settings
     wanted = {"recipe": recipe_values(recipe), "prompt": settings.prompt, "seed": settings.seed}
     for other in run.trained_heads():
         if other in settings.heads:
@@ -152,14 +161,15 @@ def refuse_mixed_heads(run: RunFolder, settings: TrainSettings, recipe: Recipe) 
 
 
 def with_defaults(settings: TrainSettings) -> TrainSettings:
-    """Fill in what depends on the model: prompt format, learning rate, evaluation questions."""
+    """Fill in what depends on model and questions: prompt, learning rate, evaluation set."""
     organism = settings.model == ORGANISM
+    known = default_prompt(settings.questions)
     changes = {
-        "prompt": settings.prompt or ("plain" if organism else "cloze"),
+        "prompt": settings.prompt or known or ("plain" if organism else "cloze"),
         "lr": settings.lr or (DEFAULT_LR if organism else PAPER_LR),
         "eval_questions": settings.eval_questions or settings.questions,
     }
-    if settings.questions != ORGANISM and settings.eval_questions is None:
+    if settings.eval_questions is None and Path(settings.questions).suffix:
         raise ConfigError(
             "no questions to evaluate on",
             fix="give --eval-questions FILE; questions of the training set would not be held out",
@@ -167,108 +177,76 @@ def with_defaults(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update=changes)
 
 
-def recipe_of(settings: TrainSettings) -> Recipe:
-    """Take the training recipe out of the settings."""
-    if settings.lr is None:
-        raise ConfigError("the learning rate is not resolved")
-    return Recipe(
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        rank=settings.rank,
-        alpha=settings.alpha,
-        targets=tuple(settings.targets),
-    )
-
-
-def _train_one(
-    run: RunFolder,
-    head: str,
-    settings: TrainSettings,
-    questions: tuple[Question, ...],
-    recipe: Recipe,
-    save_at: tuple[int, ...],
-) -> None:
-    """Train one head on a base that is loaded afresh."""
-    number = HEADS.index(head)
-    # Streams: the order of questions is shared by the heads, choices and starts are not.
-    order_rng = np.random.default_rng([settings.seed, 0])
-    choice_rng = np.random.default_rng([settings.seed, 1, number])
-    start = int(np.random.default_rng([settings.seed, 2, number]).integers(2**31))
-    order = data_order(len(questions), recipe.steps * recipe.batch_size, order_rng)
-    choice = right_answer if head == "positive" else negative_kind(settings.negatives)
-    drawn = draw_examples(questions, order, choice, unrelated_texts(settings), choice_rng)
-    model, tokenizer = load_model(settings.model, device=choose_device(settings.device))
-    examples = encode_examples(tokenizer, prompt_format(settings.prompt or ""), drawn)
-    identity = {
-        "base_model": settings.model,
-        "base_sha256": model_sha256(model),
-        "head": head,
-        "negatives": settings.negatives if head == "negative" else None,
-        "prompt": settings.prompt,
-        "question_set_sha256": questions_sha256(questions),
-        "recipe": recipe_values(recipe),
-        "save_at": list(save_at),
-        "seed": settings.seed,
-    }
-    folder = TrainingFolder(run.head(head), identity)
-    if folder.finished:
-        say(f"train {head}: finished before")
+def _dry_run(out: Path, settings: TrainSettings) -> None:
+    """Print what a training would do, without doing it."""
+    settings = with_defaults(settings)
+    check_names(settings)
+    training, evaluation = read_question_sets(settings)
+    if needs_base(settings):
+        result("first: score every candidate of the training questions with the base")
+    if settings.stratum != "all" and settings.steps is None:
+        result(f"steps: one epoch over the stratum {settings.stratum!r}, known after scoring")
         return
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    with bar(f"train {head}", recipe.steps) as progress:
-        train_head(
-            model, examples, recipe, save_at, folder, seed=start, pad_id=pad, progress=progress
-        )
-    write_text(run.head(head) / "examples.csv", examples_csv(examples, recipe.batch_size))
+    plain = settings.model_copy(update={"stratum": "all", "negatives": "near_miss"})
+    data = prepare_data(RunFolder(out), plain, training.questions)
+    recipe = recipe_of(data)
+    saved = schedule_steps(settings.schedule, recipe.steps)
+    result(f"train {', '.join(settings.heads)} on {data.size} questions")
+    result(f"negatives: {settings.negatives}; steps: {recipe.steps}; answers: {data.places}")
+    result(f"evaluate on {len(evaluation.questions)} questions")
+    result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
+
+
+def _listed(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn comma-separated options into tuples and LoRA options into one mapping."""
+    for key in ("heads", "targets"):
+        if isinstance(values[key], str):
+            values[key] = tuple(part.strip() for part in values[key].split(",") if part.strip())
+    pairs = values.pop("lora")
+    values["lora"] = dict(_lora_option(text) for text in pairs) or None
+    return values
+
+
+def _lora_option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"cannot read --lora {text!r}", fix="write it as name=value")
+    return name.strip(), yaml.safe_load(value)
 
 
 @click.command("train")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
-@click.option("--model", help="Folder, hub name, or 'organism' (default).")
-@click.option("--questions", help="JSON-lines file to train on, or 'organism'.")
-@click.option("--eval-questions", help="JSON-lines file to evaluate on.")
-@click.option("--heads", help="Heads to train, comma-separated (positive,negative).")
-@click.option("--negatives", help="near_miss (default), irrelevant or unrelated.")
-@click.option("--unrelated", help="File of texts for the unrelated kind, one per line.")
-@click.option(
-    "--equal-candidates",
-    type=click.Choice(["refuse", "drop"]),
-    help="Questions that list one text twice.",
-)
-@click.option("--prompt", help="cloze (default) or plain.")
-@click.option("--steps", type=int, help="Optimizer steps (64).")
-@click.option("--batch-size", type=int, help="Answers per step (8).")
-@click.option("--lr", type=float, help="Constant learning rate.")
-@click.option("--rank", type=int, help="LoRA rank (8).")
-@click.option("--alpha", type=int, help="LoRA alpha (8).")
-@click.option("--targets", help="Adapted linear layers, comma-separated.")
-@click.option("--schedule", help="Steps to save: every:1 (default), log, log:32, 8:32, ...")
-@click.option("--device", help="auto (default), cpu, cuda, cuda:1, ...")
-@click.option("--seed", type=int, help="Seed of order, choices and start (0).")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file with a section 'train'.")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; the same as PATH.")
+@train_options
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'train'.")
 @click.option("--overwrite", is_flag=True, help="Train anew where other settings were used.")
+@click.option("--densify", help="Save these steps of a trained run too, by replaying: 64:256.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
 def command(
-    *, out: Path, config: Path | None, overwrite: bool, dry_run: bool, **given: object
+    *,
+    path: Path | None,
+    out: Path | None,
+    config: Path | None,
+    overwrite: bool,
+    densify: str | None,
+    dry_run: bool,
+    **given: Any,
 ) -> None:
-    """Train a positive and a negative head with dense checkpoints."""
-    values: dict[str, object] = dict(given)
-    for key in ("heads", "targets"):
-        if isinstance(values[key], str):
-            values[key] = tuple(
-                part.strip() for part in str(values[key]).split(",") if part.strip()
-            )
+    """Train a positive and a negative head with dense checkpoints into the run at PATH."""
+    if (path is None) == (out is None):
+        raise ConfigError("give the run folder once", fix="probe train RUN, or --out RUN")
+    folder = path or out
+    assert folder is not None
+    values = _listed(dict(given))
+    if densify is not None:
+        for head, steps in densify_run(folder, densify).items():
+            result(f"densified {head}: {brief_steps(steps) or 'nothing missing'}")
+        return
     settings = resolve(TrainSettings, "train", config, **values)
     if dry_run:
-        settings = with_defaults(settings)
-        recipe_of(settings)
-        check_names(settings)
-        training, evaluation = read_question_sets(settings)
-        saved = schedule_steps(settings.schedule, settings.steps)
-        result(f"train {', '.join(settings.heads)} on {len(training.questions)} questions")
-        result(f"evaluate on {len(evaluation.questions)} questions")
-        result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
+        _dry_run(folder, settings)
         return
-    run = train_run(out, settings, command=command_line(), overwrite=overwrite)
+    run = train_run(folder, settings, command=command_line(), overwrite=overwrite)
+    for text in read_record(run)["warnings"]:
+        say(f"warning: {text}")
     result(f"trained {', '.join(run.trained_heads())}: {run.path}")
