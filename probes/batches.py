@@ -2,7 +2,9 @@
 
 A packed row is [question, candidate 1, ..., candidate C]. Every candidate sees the
 question and itself; its positions restart after the question. The shared question is
-then computed once (2.7 times fewer tokens at four candidates).
+then computed once (2.7 times fewer tokens at four candidates). Where nothing but scores
+is wanted, the last token of a candidate predicts nothing and stays out, and tokens that
+every prompt starts with can be left to a `Stem`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from critical_phase.probes.plan import Plan
 
-Layout = Literal["packed", "naive"]
+Layout = Literal["packed", "cached", "naive"]
 _OWN_QUESTION = 0
 _PADDING = -1
 _KEPT_BYTES = 128 << 20
@@ -37,26 +39,30 @@ class Batch:
     owner: Tensor
     """Line of the input that holds each row [n]."""
     ends: Tensor
-    """Slots of question_end and answer_end [n, 2]."""
+    """Slots of question_end and answer_end [n, 2]; empty where only scores are read."""
     keys: Tensor
-    """Slots of the row's own tokens, in order; padded with 0 [n, key]."""
+    """Slots of the row's own tokens, in order; padded with 0 [n, key]; empty as above."""
     key_length: Tensor
-    """Number of own tokens [n]."""
+    """Number of own tokens [n]; empty as above."""
     source: Tensor
     """Line and slot of every distribution that scoring needs [2, m]."""
     targets: np.ndarray
     """Per scored token: local row, source, token id, first of its row [4, t]."""
+    then: "Batch | None" = None
+    """A second pass over the same rows, which goes on from the first one's cache."""
+    parent: Tensor | None = None
+    """In a second pass: line of the first pass that each line goes on from."""
 
     @property
     def mask_bytes(self) -> int:
         """Memory of the attention masks, by far the largest part of a batch."""
-        mask = self.inputs["attention_mask"]
+        mask = self.inputs.get("attention_mask")
         masks = mask.values() if isinstance(mask, dict) else (mask,)
-        return sum(one.numel() * one.element_size() for one in masks)
+        return sum(one.numel() * one.element_size() for one in masks if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """One line of the input before padding."""
 
     tokens: tuple[int, ...]
@@ -76,13 +82,26 @@ class Packer:
         dtype: torch.dtype,
         device: torch.device,
         batch_tokens: int,
+        lean: bool = False,
+        shared: int = 0,
     ) -> None:
-        """Sort lines by length and cut them into batches of at most `batch_tokens` slots."""
-        self.plan, self.layout = plan, layout
+        """Sort lines by length and cut them into batches of at most `batch_tokens` slots.
+
+        Args:
+            plan: The rows.
+            layout: How they share their question.
+            config: Of the language model.
+            dtype: Of the model, for masks.
+            device: Of the model.
+            batch_tokens: Most slots of one pass.
+            lean: Leave out what scores alone do not need: the last token of each candidate.
+            shared: Tokens that every prompt starts with and a `Stem` supplies.
+        """
+        self.plan, self.layout, self.lean, self.shared = plan, layout, lean, shared
         self._config, self._dtype, self._device = config, dtype, device
         self._kept: dict[int, Batch] = {}
         self._kept_bytes = 0
-        self._groups = _cut(self._lines(range(len(plan.question_ids))), batch_tokens)
+        self._groups = self._cut(self._lines(range(len(plan.question_ids))), batch_tokens)
 
     def batch(self, number: int) -> Batch:
         """Build one batch, or give the one built before; the first has the shortest lines."""
@@ -106,6 +125,10 @@ class Packer:
         """Build one batch of a few questions, in the given order."""
         return self._batch(self._lines(questions))
 
+    def few(self, questions: Sequence[int]) -> list[Batch]:
+        """Build the batches of a few questions that go through the model before all."""
+        return [self.only(questions)]
+
     def alone(self, questions: Sequence[int]) -> Iterator[Batch]:
         """Build one batch per line, so that nothing is padded."""
         return (self._batch([line]) for line in self._lines(questions))
@@ -120,31 +143,45 @@ class Packer:
         middle = len(lines) // 2
         return [self._batch(lines[:middle]), self._batch(lines[middle:])]
 
-    def _lines(self, questions: Sequence[int]) -> list[_Line]:
+    def _lines(self, questions: Sequence[int]) -> list[Line]:
         plan, lines = self.plan, []
         for question in questions:
-            start, rows = plan.prompts[question], plan.rows_of[question]
+            start, rows = plan.prompts[question][self.shared :], plan.rows_of[question]
             if self.layout == "packed":
-                tokens = start + tuple(t for row in rows for t in plan.answers[row])
-                lines.append(_Line(tokens, rows, question))
+                tokens = start + tuple(t for row in rows for t in self._fed(row))
+                lines.append(Line(tokens, rows, question))
             else:
-                lines += [_Line(start + plan.answers[row], (row,), question) for row in rows]
+                lines += [Line(start + self._fed(row), (row,), question) for row in rows]
         return lines
 
-    def _batch(self, lines: Sequence[_Line]) -> Batch:
+    def _fed(self, row: int) -> tuple[int, ...]:
+        """Return the tokens of a candidate that go into the model."""
+        return self.plan.answers[row][: -1 if self.lean else None]
+
+    def _cut(self, lines: list[Line], batch_tokens: int) -> list[list[Line]]:
+        groups: list[list[Line]] = []
+        for line in sorted(lines, key=lambda line: len(line.tokens)):  # stable: plan order on ties
+            room = batch_tokens // (self.shared + len(line.tokens))
+            if groups and len(groups[-1]) < room:
+                groups[-1].append(line)
+            else:
+                groups.append([line])
+        return groups
+
+    def _batch(self, lines: Sequence[Line]) -> Batch:
         width = max(len(line.tokens) for line in lines)
         ids = np.zeros((len(lines), width), dtype=np.int64)
         places = np.zeros((len(lines), width), dtype=np.int64)
         segment = np.full((len(lines), width), _PADDING, dtype=np.int64)
-        reads = _Reads()
+        reads = Reads(lean=self.lean)
         for index, line in enumerate(lines):
             ids[index, : len(line.tokens)] = line.tokens
-            begin = len(self.plan.prompts[line.question])
+            begin = len(self.plan.prompts[line.question]) - self.shared
             places[index, :begin] = np.arange(begin)
             segment[index, :begin] = _OWN_QUESTION
             slot = begin
             for number, row in enumerate(line.rows, start=1):
-                stop = slot + len(self.plan.answers[row])
+                stop = slot + len(self._fed(row))
                 places[index, slot:stop] = np.arange(begin, begin + stop - slot)
                 segment[index, slot:stop] = number
                 reads.add(row, index, begin, slot, self.plan.answers[row])
@@ -152,7 +189,7 @@ class Packer:
         return reads.batch(self._inputs(ids, places, segment), self._device)
 
     def _inputs(self, ids: np.ndarray, places: np.ndarray, segment: np.ndarray) -> dict[str, Any]:
-        position_ids = torch.from_numpy(places).to(self._device)
+        position_ids = torch.from_numpy(places + self.shared).to(self._device)
         inputs: dict[str, Any] = {
             "input_ids": torch.from_numpy(ids).to(self._device),
             "position_ids": position_ids,
@@ -162,14 +199,18 @@ class Packer:
         if self.layout == "naive":
             inputs["attention_mask"] = (segments != _PADDING).long()
         else:
-            inputs["attention_mask"] = _tree_mask(segments, position_ids, self._config, self._dtype)
+            inputs["attention_mask"] = _tree_mask(
+                segments, position_ids, self._config, self._dtype, self.shared
+            )
         return inputs
 
 
-class _Reads:
+class Reads:
     """Gathers where the rows of one batch are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lean: bool) -> None:
+        """Start empty."""
+        self._lean = lean
         self.rows: list[int] = []
         self.owner: list[int] = []
         self.ends: list[tuple[int, int]] = []
@@ -179,20 +220,45 @@ class _Reads:
 
     def add(self, row: int, line: int, begin: int, slot: int, answer: tuple[int, ...]) -> None:
         """Note a row whose question fills slots 0..begin and whose answer starts at `slot`."""
-        local, stop = len(self.rows), slot + len(answer)
+        self.note(row, line)
+        self.expect(
+            [(line, begin - 1), *((line, slot + i) for i in range(len(answer) - 1))], answer
+        )
+        if not self._lean:
+            stop = slot + len(answer)
+            self.ends.append((begin - 1, stop - 1))
+            self.keys.append([*range(begin), *range(slot, stop)])
+
+    def note(self, row: int, line: int) -> None:
+        """Note a row and the line that holds it; what it expects comes next."""
         self.rows.append(row)
         self.owner.append(line)
-        self.ends.append((begin - 1, stop - 1))
-        self.keys.append([*range(begin), *range(slot, stop)])
-        for offset, token in enumerate(answer):
-            place = (line, begin - 1 if offset == 0 else slot + offset - 1)
-            source = self.sources.setdefault(place, len(self.sources))
-            self.targets.append((local, source, token, int(offset == 0)))
 
-    def batch(self, inputs: dict[str, Any], device: torch.device) -> Batch:
+    def expect(
+        self,
+        places: Sequence[tuple[int, int]],
+        tokens: Sequence[int],
+        *,
+        first: bool = True,
+    ) -> None:
+        """Note tokens of the last row and the line and slot that predict each of them."""
+        local = len(self.rows) - 1
+        for place, token in zip(places, tokens, strict=True):
+            source = self.sources.setdefault(place, len(self.sources))
+            self.targets.append((local, source, token, int(first)))
+            first = False
+
+    def batch(
+        self,
+        inputs: dict[str, Any],
+        device: torch.device,
+        *,
+        then: Batch | None = None,
+        parent: Tensor | None = None,
+    ) -> Batch:
         """Turn the notes into index tensors on the model's device."""
         lengths = [len(keys) for keys in self.keys]
-        keys = np.zeros((len(self.keys), max(lengths)), dtype=np.int64)
+        keys = np.zeros((len(self.keys), max(lengths, default=0)), dtype=np.int64)
         for index, own in enumerate(self.keys):
             keys[index, : len(own)] = own
         return Batch(
@@ -204,23 +270,19 @@ class _Reads:
             key_length=torch.tensor(lengths, device=device),
             source=torch.tensor(list(self.sources), device=device).T,
             targets=np.array(self.targets, dtype=np.int64).T,
+            then=then,
+            parent=parent,
         )
 
 
-def _cut(lines: list[_Line], batch_tokens: int) -> list[list[_Line]]:
-    groups: list[list[_Line]] = []
-    for line in sorted(lines, key=lambda line: len(line.tokens)):  # stable: plan order on ties
-        if groups and (len(groups[-1]) + 1) * len(line.tokens) <= batch_tokens:
-            groups[-1].append(line)
-        else:
-            groups.append([line])
-    return groups
-
-
-def _tree_mask(segment: Tensor, places: Tensor, config: Any, dtype: torch.dtype) -> Any:
+def _tree_mask(
+    segment: Tensor, places: Tensor, config: Any, dtype: torch.dtype, shared: int
+) -> Any:
     """Build the additive mask(s): the question and oneself, causally, window by position."""
-    query, key = segment[:, :, None], segment[:, None, :]
-    distance = places[:, :, None] - places[:, None, :]
+    stem = torch.arange(shared, device=places.device).expand(len(places), -1)
+    key = torch.cat([torch.full_like(stem, _OWN_QUESTION), segment], dim=1)[:, None, :]
+    distance = places[:, :, None] - torch.cat([stem, places], dim=1)[:, None, :]
+    query = segment[:, :, None]
     seen = ((key == _OWN_QUESTION) | (key == query)) & (distance >= 0)
     seen[:, :, 0] |= segment == _PADDING  # padding reads something, so no row is all minus infinity
     window = getattr(config, "sliding_window", None)

@@ -8,27 +8,13 @@ from typing import Any
 
 from critical_phase.checkpoints import model_sha256
 from critical_phase.probes.collectors import COLLECTORS
-from critical_phase.probes.job import Failure, Job
+from critical_phase.probes.job import Job
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.plan_csv import write_plan
 from critical_phase.probes.settings import CollectSettings
 from critical_phase.probes.store import Attributes
+from critical_phase.probes.unit_work import Failure, Outcome, Progress, run_units
 from critical_phase.probes.units import Unit
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Told after every unit."""
-
-    unit: Unit
-    status: str
-    """`done`, `existing` or `failed`."""
-    finished: int
-    """Units dealt with so far, this one included."""
-    total: int
-    """Units of this call."""
-    seconds: float
-    """Time this unit took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,50 +76,17 @@ def collect(
     base = base_sha256 or model_sha256(model)
     job = Job(run, model, plan, settings, dict(provenance or {}), base, overwrite)
     write_plan(plan, run / "plan.csv", no_text=settings.no_text)
-    log = _Log(progress, len(units))
-    for unit in units:
-        if job.is_done(unit):
-            log.add(unit, "existing", 0.0)
-    pending = [unit for unit in units if unit not in log.existing]
-    if pending and not (stop is not None and stop()):
-        job.open(pending)
-    for unit in pending:
-        if stop is not None and stop():
-            break
-        started = time.perf_counter()
-        failure = job.run_unit(unit, fail_fast=fail_fast)
-        if failure is not None:
-            log.failures.append(failure)
-        log.add(unit, "done" if failure is None else "failed", time.perf_counter() - started)
-    return _report(job, log, units, time.perf_counter() - begin)
+    outcome = run_units(job, units, fail_fast=fail_fast, progress=progress, stop=stop)
+    return _report(job, outcome, time.perf_counter() - begin)
 
 
-class _Log:
-    """Sorts units by what became of them and tells the caller."""
-
-    def __init__(self, progress: Callable[[Progress], None] | None, total: int) -> None:
-        self._progress, self._total = progress, total
-        self.done: list[Unit] = []
-        self.existing: list[Unit] = []
-        self.failures: list[Failure] = []
-
-    def add(self, unit: Unit, status: str, seconds: float) -> None:
-        if status != "failed":
-            (self.done if status == "done" else self.existing).append(unit)
-        finished = len(self.done) + len(self.existing) + len(self.failures)
-        if self._progress is not None:
-            self._progress(Progress(unit, status, finished, self._total, seconds))
-
-
-def _report(job: Job, log: _Log, units: Sequence[Unit], seconds: float) -> CollectReport:
-    dealt = {unit.name for unit in (*log.done, *log.existing)}
-    dealt |= {failure.unit.name for failure in log.failures}
+def _report(job: Job, outcome: Outcome, seconds: float) -> CollectReport:
     instrument = job.instrument
     return CollectReport(
-        done=tuple(log.done),
-        existing=tuple(log.existing),
-        failed=tuple(log.failures),
-        remaining=tuple(unit for unit in units if unit.name not in dealt),
+        done=outcome.done,
+        existing=outcome.existing,
+        failed=outcome.failed,
+        remaining=outcome.remaining,
         layout="" if instrument is None else instrument.choice.layout,
         layout_reason="" if instrument is None else instrument.choice.reason,
         attention_way="" if instrument is None else instrument.scene.attention_way,

@@ -9,6 +9,7 @@ import torch
 from critical_phase.probes.batches import Batch, Packer
 from critical_phase.probes.collector import Arrays, Collector
 from critical_phase.probes.scoring import Scorer
+from critical_phase.probes.stem import Stem, new_cache
 
 
 @runtime_checkable
@@ -44,12 +45,13 @@ def forward_all(
     """
     cuts = 0
     with attached([scorer, *collectors]):
+        stem = read_stem(model, packer)
         waiting = list(reversed(range(len(packer))))
         queue: list[Batch] = []
         while waiting or queue:
             batch = queue.pop() if queue else packer.batch(waiting.pop())
             try:
-                one_pass(model, batch, scorer, collectors, arrays)
+                one_pass(model, batch, scorer, collectors, arrays, stem)
             except (RuntimeError, MemoryError) as error:
                 parts = packer.halves(batch) if _out_of_memory(error) else []
                 if not parts:
@@ -65,14 +67,43 @@ def one_pass(
     scorer: Scorer,
     collectors: Sequence[Collector],
     arrays: Arrays,
+    stem: Stem | None = None,
 ) -> None:
-    """Run one batch through a model whose instruments are attached."""
-    listeners: list[Listener] = [scorer, *collectors]
-    for listener in listeners:
+    """Run one batch through a model whose instruments are attached.
+
+    Args:
+        model: The causal language model.
+        batch: One pass, or two of which the second goes on from the first one's cache.
+        scorer: Gets the logits.
+        collectors: Fill their rows of `arrays`; they read batches of one pass.
+        arrays: One tensor per dataset.
+        stem: What the lines of the batch go on from.
+    """
+    for listener in collectors:
         listener.start(batch)
-    scorer.add(model(**batch.inputs).logits)
+    cache: Any = None
+    if stem is not None:
+        cache = stem.cache(len(batch.inputs["input_ids"]))
+    elif batch.then is not None:
+        cache = new_cache(model, windowed=True)
+    continued = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+    scorer.start(batch)
+    parts = [scorer.read(model(**batch.inputs | continued).logits)]
+    if batch.then is not None:
+        cache.batch_select_indices(batch.then.parent)
+        scorer.start(batch.then)
+        parts.append(scorer.read(model(**batch.then.inputs | continued).logits))
+    scorer.add(*parts)
     for collector in collectors:
         collector.store(arrays)
+
+
+def read_stem(model: Any, packer: Packer) -> Stem | None:
+    """Run what all prompts of a packer share, under the adapter that the model holds now."""
+    if not packer.shared:
+        return None
+    tokens = packer.plan.prompts[0][: packer.shared]
+    return Stem.read(model, tokens, windowed=packer.layout == "cached")
 
 
 @contextlib.contextmanager

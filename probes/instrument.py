@@ -10,15 +10,22 @@ from critical_phase.errors import CheckpointError
 from critical_phase.probes.attention_gate import choose_attention
 from critical_phase.probes.attention_row import own_config
 from critical_phase.probes.batches import Layout, Packer
+from critical_phase.probes.cached_batches import CachedPacker
 from critical_phase.probes.collector import Arrays, Calibration, Collector, Coordinate, Scene
 from critical_phase.probes.collectors import COLLECTORS
 from critical_phase.probes.forward import allocate, attached, forward_all
-from critical_phase.probes.layout import LayoutChoice, choose_layout, gate_questions
+from critical_phase.probes.layout import (
+    LayoutChoice,
+    choose_layout,
+    choose_score_layout,
+    gate_questions,
+)
 from critical_phase.probes.plan import Plan, check_fits
 from critical_phase.probes.scoring import Scorer, Scores
 from critical_phase.probes.settings import CollectSettings
 from critical_phase.probes.sites import check_sites, resolve
 from critical_phase.probes.sparsity import Calibrator
+from critical_phase.probes.stem import WORTH, shared_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +56,7 @@ class Instrument:
                 f"the model gives {scores.logprob_sum[row]} as the log-probability of row {row}",
                 fix="training diverged, or the weights are damaged: leave this step out",
             )
-        return scores
+        return replace(scores, layout=self.choice.layout, layout_reason=self.choice.reason)
 
 
 @torch.no_grad()
@@ -72,6 +79,10 @@ def prepare(
     own_config(model)
     scene = make_scene(model, plan, settings)
     naive = make_packer(scene, "naive", settings.batch_tokens)
+    if not settings.collectors:
+        offers = score_packers(scene, settings)
+        chosen, choice = choose_score_layout(scene, offers, naive, asked=settings.layout)
+        return _build(scene, chosen, choice, settings, calibration)
     check_sites(model, scene.sites, next(naive.alone([0])).inputs)
     packed = make_packer(scene, "packed", settings.batch_tokens)
     # The gate compares what the model computes, so it must not round to the storage type.
@@ -100,17 +111,34 @@ def make_scene(model: Any, plan: Plan, settings: CollectSettings) -> Scene:
     )
 
 
-def make_packer(scene: Scene, layout: Layout, batch_tokens: int) -> Packer:
+def make_packer(
+    scene: Scene, layout: Layout, batch_tokens: int, *, lean: bool = False, shared: int = 0
+) -> Packer:
     """Make the batches of a scene in one layout."""
     model: Any = scene.model
-    return Packer(
+    return (CachedPacker if layout == "cached" else Packer)(
         scene.plan,
         layout,
         model.config.get_text_config(),
         dtype=model.dtype,
         device=model.device,
         batch_tokens=batch_tokens,
+        lean=lean,
+        shared=shared,
     )
+
+
+def score_packers(scene: Scene, settings: CollectSettings) -> list[Packer]:
+    """Make the batches of every layout that scores alone may use, the quickest first."""
+    shared = shared_start(scene.plan)
+    starts = (shared, 0) if shared >= WORTH else (0,)
+    layouts: tuple[Layout, ...] = ("packed", "cached")
+    return [
+        make_packer(scene, layout, settings.batch_tokens, lean=True, shared=start)
+        for start in starts
+        for layout in layouts
+        if settings.layout in ("auto", layout)
+    ]
 
 
 def _build(

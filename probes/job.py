@@ -1,18 +1,12 @@
 """One collection in progress: decides once, then turns units into files one at a time."""
 
 import hashlib
-import platform
-import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from critical_phase.atomic import write_json
 from critical_phase.probes.collector import Calibration
 from critical_phase.probes.instrument import Instrument, prepare
-from critical_phase.probes.landing import StaleAdapters
 from critical_phase.probes.leftovers import remove_leftovers
-from critical_phase.probes.manifest import Manifest
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.scoring import Scores
 from critical_phase.probes.settings import CollectSettings
@@ -25,21 +19,14 @@ from critical_phase.probes.unit_files import (
     score_datasets,
     unit_key,
 )
+from critical_phase.probes.unit_work import Measured, UnitWork
 from critical_phase.probes.units import BASE, Unit, is_done, unit_path
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A unit that could not be collected."""
-
-    unit: Unit
-    message: str
-    path: Path
-    """JSON file with the traceback."""
-
-
-class Job:
+class Job(UnitWork):
     """What stays the same for all units of one call."""
+
+    command = "collect"
 
     def __init__(
         self,
@@ -52,13 +39,11 @@ class Job:
         overwrite: bool,
     ) -> None:
         """Note everything; the model is not touched yet."""
-        self.run, self.plan, self.settings = run, plan, settings
+        super().__init__(run, provenance)
+        self.plan, self.settings = plan, settings
         self.instrument: Instrument | None = None
         self._model, self._dtype = model, str(model.dtype).removeprefix("torch.")
-        self._provenance, self._base_sha256 = provenance, base_sha256
-        self._overwrite = overwrite
-        self._manifest = Manifest(run / "manifest.jsonl")
-        self._stale = StaleAdapters()
+        self._base_sha256, self._overwrite = base_sha256, overwrite
         self._slot: ModelSlot | None = None
         self._kinds: tuple[Kind, ...] = (
             ("activations", "scores") if settings.collectors else ("scores",)
@@ -76,7 +61,7 @@ class Job:
                 path = unit_path(self.run, kind, unit)
                 self._manifest.ensure(kind, unit, path, self._key(kind, unit))
             stored = read_attrs(unit_path(self.run, "scores", unit))
-            self._check_stale(unit, str(stored.get("scores_sha256", "")))
+            self._stale.check(unit.name, unit.checkpoint, str(stored.get("scores_sha256", "")))
         return not missing
 
     def open(self, units: list[Unit]) -> None:
@@ -89,31 +74,8 @@ class Job:
                 self._slot.model, self.plan, self.settings, self._stored_calibration()
             )
 
-    def run_unit(self, unit: Unit, *, fail_fast: bool) -> Failure | None:
-        """Collect one unit; what goes wrong with it alone is noted and returned.
-
-        Raises:
-            StoreError: The disk is full: nothing more can be written.
-            CheckpointError: Two different adapters gave the very same values.
-        """
-        path = self.run / "failed" / f"collect-{unit.name}.json"
-        try:
-            digest, write = self._measure(unit)
-        except Exception as error:
-            if fail_fast:
-                raise
-            return self._fail(unit, path, error)
-        self._check_stale(unit, digest)
-        try:
-            write()
-        except Exception as error:
-            if fail_fast or isinstance(error.__cause__, OSError):
-                raise
-            return self._fail(unit, path, error)
-        path.unlink(missing_ok=True)
-        return None
-
-    def _measure(self, unit: Unit) -> tuple[str, Any]:
+    def measure(self, unit: Unit) -> Measured:
+        """Score and read every row under one unit."""
         assert self._slot is not None
         assert self.instrument is not None
         with self._slot.holding(unit):
@@ -150,9 +112,6 @@ class Job:
     def _key(self, kind: Kind, unit: Unit) -> dict[str, Any]:
         return unit_key(kind, unit, self.plan, self.settings, self._base_sha256, self._dtype)
 
-    def _check_stale(self, unit: Unit, digest: str) -> None:
-        self._stale.check(unit.name, unit.checkpoint, digest)
-
     def _stored_calibration(self) -> Calibration | None:
         """Read what the base fixed from its finished file, so that all files agree."""
         base = Unit(BASE, 0)
@@ -163,21 +122,3 @@ class Job:
             read_activations(path, "sparsity_eps"),
             read_activations(path, "massive_dimensions").astype("int64"),
         )
-
-    def _fail(self, unit: Unit, path: Path, error: Exception) -> Failure:
-        write_json(
-            path,
-            {
-                "schema_version": 1,
-                "command": "collect",
-                "unit": unit.name,
-                "head": unit.head,
-                "step": unit.step,
-                "error": type(error).__name__,
-                "message": str(error),
-                "traceback": "".join(traceback.format_exception(error)),
-                "host": platform.node(),
-                "seed": self._provenance.get("seed"),
-            },
-        )
-        return Failure(unit, str(error), path)

@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from critical_phase.checkpoints import (
     AdapterSlot,
     Checkpoint,
+    FullSlot,
+    hash_checkpoint,
     load_adapter,
     quiet_peft,
-    tensors_sha256,
 )
+from critical_phase.checkpoints.folders import SavedStep
 from critical_phase.errors import CheckpointError
 
 _TOLERANCE = {torch.float32: 1e-4}
@@ -21,6 +24,8 @@ _TOLERANCE = {torch.float32: 1e-4}
 
 def is_neutral(checkpoint: Checkpoint) -> bool:
     """Tell whether an adapter changes nothing: plain LoRA factors with every B zero."""
+    if checkpoint.kind != "adapter":
+        return checkpoint.kind == "base"
     tensors = load_adapter(checkpoint.path)
     up = [t for name, t in tensors.items() if "lora_B" in name or "lora_embedding_B" in name]
     plain = all("lora_A" in n or "lora_B" in n or "lora_embedding" in n for n in tensors)
@@ -29,8 +34,11 @@ def is_neutral(checkpoint: Checkpoint) -> bool:
 
 def is_whole(checkpoint: Checkpoint) -> bool:
     """Tell whether the file still holds the tensors that were listed."""
+    saved = SavedStep(
+        checkpoint.step, "full" if checkpoint.kind == "full" else "adapter", checkpoint.path
+    )
     try:
-        return tensors_sha256(load_adapter(checkpoint.path)) == checkpoint.sha256
+        return hash_checkpoint(saved).sha256 == checkpoint.sha256
     except CheckpointError:
         return False
 
@@ -45,11 +53,26 @@ def fresh_logits(base: Any, checkpoint: Checkpoint, ids: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def check_landing(slot: AdapterSlot, checkpoint: Checkpoint, ids: Tensor, expected: Tensor) -> None:
+def fresh_full_logits(base: Any, checkpoint: Checkpoint, ids: Tensor) -> Tensor:
+    """Compute logits of full weights through transformers' own loading."""
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        checkpoint.path,
+        dtype=base.dtype,
+        use_safetensors=True,
+        attn_implementation=base.config._attn_implementation,
+    )
+    logits: Tensor = model.to(base.device).eval()(input_ids=ids, use_cache=False).logits
+    return logits.float().cpu()
+
+
+@torch.no_grad()
+def check_landing(
+    slot: AdapterSlot | FullSlot, checkpoint: Checkpoint, ids: Tensor, expected: Tensor
+) -> None:
     """Compare the slot's logits with those of a fresh load, and with the base model's.
 
     Raises:
-        CheckpointError: The adapter did not arrive as PEFT would have loaded it.
+        CheckpointError: The checkpoint did not arrive as it is loaded elsewhere.
     """
     slot.load(checkpoint)
     ours = slot.model(input_ids=ids, use_cache=False).logits.float().cpu()
@@ -60,13 +83,13 @@ def check_landing(slot: AdapterSlot, checkpoint: Checkpoint, ids: Tensor, expect
     gap = float((ours - expected).abs().max()) / scale
     if not gap <= limit:
         raise CheckpointError(
-            f"the adapter in the slot differs from a fresh load by {gap:.1e} of the largest logit",
+            f"the weights in the slot differ from a fresh load by {gap:.1e} of the largest logit",
             where=str(checkpoint.path),
-            fix="this kind of adapter is not supported in place; please report its config",
+            fix="this kind of checkpoint is not supported in place; please report its config",
         )
     if torch.equal(ours, base):
         raise CheckpointError(
-            "a non-zero adapter changes no logit at all", where=str(checkpoint.path)
+            "weights that differ from the base change no logit at all", where=str(checkpoint.path)
         )
 
 
@@ -89,9 +112,13 @@ class StaleAdapters:
         if other.sha256 == checkpoint.sha256 or (is_neutral(other) and is_neutral(checkpoint)):
             return
         raise CheckpointError(
-            f"{name} and {before} hold different adapters ({checkpoint.sha256[:8]}, "
+            f"{name} and {before} hold different {_noun(checkpoint)} ({checkpoint.sha256[:8]}, "
             f"{other.sha256[:8]}) but give exactly the same log-probabilities: "
-            "the adapter did not reach the model",
+            "the checkpoint did not reach the model",
             where=str(checkpoint.path),
-            fix="check that the adapter targets modules of this base model",
+            fix="check that it belongs to this base model",
         )
+
+
+def _noun(checkpoint: Checkpoint) -> str:
+    return "weights" if checkpoint.kind == "full" else "adapters"

@@ -4,6 +4,7 @@ Some families go wrong on packed rows without a word (ALiBi, windows counted in 
 so the packed layout is compared with single rows before it is used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,15 @@ from torch import Tensor
 from critical_phase.errors import ConfigError
 from critical_phase.probes.batches import Batch, Layout, Packer
 from critical_phase.probes.collector import Scene
-from critical_phase.probes.forward import allocate, attached, one_pass
+from critical_phase.probes.forward import allocate, attached, one_pass, read_stem
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.residual import Residual
 from critical_phase.probes.scoring import Scorer
 
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest difference over largest value that two layouts may show."""
+_REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AttributeError)
+"""What families raise on masks, positions or caches that they do not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def choose_layout(
     tolerance = TOLERANCES.get(scene.model.dtype, 1e-4)  # type: ignore[call-overload]
     try:
         difference = _difference(scene, packed, naive)
-    except (RuntimeError, ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
+    except _REFUSALS as error:
         reason = f"packed rows raise {type(error).__name__} in this model"
         difference = float("inf")
     else:
@@ -69,6 +72,50 @@ def choose_layout(
             f"this model cannot read packed rows: {reason}", fix="use the layout auto or naive"
         )
     return LayoutChoice("naive", reason, difference)
+
+
+@torch.no_grad()
+def choose_score_layout(
+    scene: Scene, offers: Sequence[Packer], naive: Packer, *, asked: str = "auto"
+) -> tuple[Packer, LayoutChoice]:
+    """Take the first layout whose scores are those of single rows, for scores alone.
+
+    Args:
+        scene: The model and the plan.
+        offers: Batches in each layout, the quickest first.
+        naive: Single rows.
+        asked: `auto`, or the one layout that is wanted.
+
+    Raises:
+        ConfigError: The layout that was asked for is not exact for this model.
+    """
+    if asked == "naive":
+        return naive, LayoutChoice("naive", "naive rows were asked for", float("nan"))
+    tolerance = TOLERANCES.get(scene.model.dtype, 1e-4)  # type: ignore[call-overload]
+    questions = gate_questions(scene.plan)
+    rows = [row for question in questions for row in scene.plan.rows_of[question]]
+    reference = _scores(scene, naive, list(naive.alone(questions)))[:, rows]
+    reasons, difference = [], float("inf")
+    for packer in offers:
+        name = packer.layout + (f" after {packer.shared} shared tokens" if packer.shared else "")
+        try:
+            ours = _scores(scene, packer, packer.few(questions))[:, rows]
+        except _REFUSALS as error:
+            reasons.append(f"{name}: {type(error).__name__} in this model")
+            continue
+        gaps = np.abs(ours - reference) / np.maximum(np.abs(reference), 1.0)
+        difference = float(gaps.max()) if np.isfinite(gaps).all() else float("inf")
+        reasons.append(
+            f"{name}: scores differ from single rows by {difference:.1e} (limit {tolerance:.0e})"
+        )
+        if difference <= tolerance:
+            return packer, LayoutChoice(packer.layout, "; ".join(reasons), difference)
+    if asked != "auto":
+        raise ConfigError(
+            f"this model cannot read {asked} rows: {'; '.join(reasons)}",
+            fix="use the layout auto or naive",
+        )
+    return naive, LayoutChoice("naive", "; ".join(reasons), difference)
 
 
 def gate_questions(plan: Plan) -> list[int]:
@@ -108,3 +155,13 @@ def _read(scene: Scene, batches: list[Batch]) -> tuple[Tensor, Tensor]:
         for batch in batches:
             one_pass(scene.model, batch, scorer, [residual], arrays)
     return arrays["residual"], torch.from_numpy(scorer.scores.logprob_sum)[:, None, None]
+
+
+def _scores(scene: Scene, packer: Packer, batches: list[Batch]) -> np.ndarray:
+    """Return the sums and the first tokens [2, row] of a few batches."""
+    scorer = Scorer(scene.sites.unembed, scene.plan.rows)
+    with attached([scorer]):
+        stem = read_stem(scene.model, packer)
+        for batch in batches:
+            one_pass(scene.model, batch, scorer, [], {}, stem)
+    return np.stack([scorer.scores.logprob_sum, scorer.scores.first_token_logprob])

@@ -14,9 +14,9 @@ from critical_phase.probes.units import Unit, key_hash
 class Manifest:
     """Knows which files are listed and adds those that are not."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, command: str = "collect") -> None:
         """Read what is listed; a line cut short by a crash is skipped."""
-        self._path = path
+        self._path, self._command = path, command
         self._listed: set[tuple[str, str]] = set()
         lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         self._whole = not lines or lines[-1] == ""
@@ -38,7 +38,7 @@ class Manifest:
             return
         entry = {
             "schema_version": 1,
-            "command": "collect",
+            "command": self._command,
             "kind": kind,
             "head": unit.head,
             "step": unit.step,

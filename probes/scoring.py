@@ -11,6 +11,8 @@ from critical_phase.probes.batches import Batch
 from critical_phase.probes.hooks import Hook, Hooks
 
 _CHUNK = 256
+Values = tuple[Batch, np.ndarray]
+"""Log-probability of every target of one pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,10 @@ class Scores:
     """Sum over the candidate's tokens, in nats, float32."""
     first_token_logprob: Float[np.ndarray, " row"]
     """Log-probability of the candidate's first token, in nats, float32."""
+    layout: str = ""
+    """How rows went through the model: `packed`, `cached` or `naive`."""
+    layout_reason: str = ""
+    """Why, in one sentence."""
 
 
 class Scorer:
@@ -35,7 +41,7 @@ class Scorer:
         """Make room for all rows of the plan."""
         self._unembed = unembed
         self._batch: Batch | None = None
-        self._sum = np.full(rows, np.nan)
+        self._sum = np.zeros(rows)
         self._first = np.full(rows, np.nan)
 
     def attached(self) -> Hooks:
@@ -46,23 +52,29 @@ class Scorer:
         """Score the rows of this batch next."""
         self._batch = batch
 
-    def add(self, logits: Tensor) -> None:
-        """Score the batch from the logits [1, source, vocabulary] of its forward pass."""
+    def read(self, logits: Tensor) -> Values:
+        """Take a batch's log-probabilities from the logits [1, source, vocabulary] of its pass."""
         assert self._batch is not None
-        local, source, token, first = self._batch.targets
+        _, source, token, _ = self._batch.targets
         taken = token_logprobs(logits[0], torch.from_numpy(source), torch.from_numpy(token))
-        values = taken.cpu().double().numpy()
-        rows = self._batch.rows
-        self._sum[rows] = np.bincount(local, weights=values, minlength=len(rows))
-        self._first[rows[local[first == 1]]] = values[first == 1]
+        return self._batch, taken.cpu().double().numpy()
+
+    def add(self, *parts: Values) -> None:
+        """Count what one or more passes read; all passes of a row are added in one call."""
+        for batch, values in parts:
+            local, _, _, first = batch.targets
+            self._sum[batch.rows] += np.bincount(local, values, minlength=len(batch.rows))
+            self._first[batch.rows[local[first == 1]]] = values[first == 1]
 
     @property
     def scores(self) -> Scores:
         """Every row's scores, once every batch was added; NaN where none was."""
-        return Scores(self._sum.astype(np.float32), self._first.astype(np.float32))
+        total = np.where(np.isnan(self._first), np.nan, self._sum)
+        return Scores(total.astype(np.float32), self._first.astype(np.float32))
 
     def _cut(self, x: Tensor) -> Tensor:
-        assert self._batch is not None
+        if self._batch is None:  # a stem is read: nothing is predicted from it
+            return x[:, -1:]
         line, slot = self._batch.source
         return x[line, slot][None]
 

@@ -22,8 +22,8 @@ class CollectSettings:
     """Names of COLLECTORS; empty for scores alone."""
     store_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Type of stored residuals; auto is the model's own."""
-    layout: Literal["auto", "packed", "naive"] = "auto"
-    """auto packs the candidates of a question where that is exact."""
+    layout: Literal["auto", "packed", "cached", "naive"] = "auto"
+    """auto packs the candidates of a question where that is exact; cached is for scores alone."""
     pattern_rows: tuple[int, ...] = ()
     """Rows whose whole attention pattern is kept."""
     batch_tokens: int = 2048
@@ -47,6 +47,11 @@ class CollectSettings:
         if odd_rows := [row for row in self.pattern_rows if not 0 <= row < rows]:
             raise ConfigError(
                 f"pattern row {odd_rows[0]} is not in the plan", fix=f"choose from 0 to {rows - 1}"
+            )
+        if self.layout == "cached" and self.collectors:
+            raise ConfigError(
+                "the layout cached reads scores alone: activations need one pass",
+                fix="use the layout auto, or no collectors",
             )
         if self.batch_tokens < 1:
             raise ConfigError(f"batch_tokens is {self.batch_tokens}", fix="give a positive number")

@@ -1,4 +1,4 @@
-"""Write and read the two kinds of files of a unit: scores and activations (docs/format.md).
+"""Write and read the files of a unit: scores, activations, side effects (docs/format.md).
 
 One writer per file, a temporary name, then a rename: a final name that exists is whole.
 """
@@ -19,12 +19,16 @@ from critical_phase.atomic import disk_error, new_file
 from critical_phase.errors import StoreError
 from critical_phase.probes import bfloat16
 from critical_phase.probes.collector import Coordinate, Dataset
-from critical_phase.probes.reading import opened, read_array
+from critical_phase.probes.reading import dataset_names, opened, read_array
 from critical_phase.probes.reserve import check_room, give_back, hold_room
 
-Kind = Literal["scores", "activations"]
+Kind = Literal["scores", "activations", "effects"]
 Attributes = Mapping[str, str | int | float]
-CONVENTIONS = {"scores": "probe-scores/1.0", "activations": "probe-activations/1.0"}
+CONVENTIONS = {
+    "scores": "probe-scores/1.0",
+    "activations": "probe-activations/1.0",
+    "effects": "probe-effects/1.0",
+}
 _CHUNK_BYTES = 1 << 20  # the default chunk cache of HDF5 before 2.0
 _HEADERS = 1 << 18  # generous: files of all collectors take 75 kB
 _CHUNK_HEADER = 256  # checksum and place in the index, generous
@@ -117,8 +121,19 @@ def read_activations(path: Path, dataset: str, layer: int | None = None) -> np.n
         return read_array(file, path, dataset, layer)
 
 
+def read_effects(path: Path) -> dict[str, np.ndarray]:
+    """Read the side effects of one checkpoint: every dataset by name, as docs/format.md has it.
+
+    Raises:
+        StoreError: The file is missing, damaged or of another kind.
+    """
+    with opened(path) as file:
+        _check_kind(file, path, "effects")
+        return {name: read_array(file, path, name) for name in dataset_names(file)}
+
+
 def read_attrs(path: Path) -> dict[str, Any]:
-    """Read the provenance of a scores or activations file.
+    """Read the provenance of a scores, activations or effects file.
 
     Raises:
         StoreError: The file is missing or damaged.
@@ -133,7 +148,7 @@ def _check_kind(file: h5py.File, path: Path, kind: Kind) -> None:
         raise StoreError(
             f"expected a file of the convention {CONVENTIONS[kind]!r}, found {found!r}",
             where=str(path),
-            fix="give a file from this run's scores/ or activations/ folder",
+            fix=f"give a file from this run's {kind}/ folder",
         )
 
 

@@ -53,7 +53,7 @@ def file_attributes(
     """Say where a file comes from; no host, user or absolute path."""
     scene, checkpoint = instrument.scene, unit.checkpoint
     model: Any = scene.model
-    uri = "" if checkpoint is None else _relative(checkpoint.path, run)
+    uri = "" if checkpoint is None else relative_uri(checkpoint.path, run)
     return {
         "head": unit.head,
         "step": unit.step,
@@ -69,12 +69,12 @@ def file_attributes(
         "row_layout_reason": instrument.choice.reason,
         "attention_way": scene.attention_way,
         "sites_source": scene.sites.source,
-        **_versions(),
+        **versions(),
     }
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Look versions up once: it takes longer than writing a small file."""
     found = {f"{name}_version": version(name) for name in ("transformers", "peft", "h5py")}
     return {"toolkit_version": __version__, "torch_version": str(torch.__version__), **found}
@@ -129,6 +129,7 @@ def _row(name: str, values: np.ndarray, about: str) -> tuple[Dataset, Tensor]:
     return Dataset(name, _ROW, tensor.dtype, about), tensor
 
 
-def _relative(path: Path, run: Path) -> str:
+def relative_uri(path: Path, run: Path) -> str:
+    """Write a path relative to the run, or its name alone where it lies elsewhere."""
     inside = path.resolve().is_relative_to(run.resolve())
     return path.resolve().relative_to(run.resolve()).as_posix() if inside else path.name

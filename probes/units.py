@@ -23,7 +23,7 @@ class Unit:
     step: int
     """Optimizer steps; 0 for the base model."""
     checkpoint: Checkpoint | None = None
-    """The adapter; None for the base model."""
+    """Adapter or full weights; None for the base model, which may stand for step 0 of a head."""
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Unit:
 
     @property
     def adapter_sha256(self) -> str:
-        """Hash of the adapter's tensors; empty for the base model."""
+        """Hash of the checkpoint's tensors; empty for the base model."""
         return "" if self.checkpoint is None else self.checkpoint.sha256
 
 
@@ -50,7 +50,7 @@ def make_units(series: Mapping[str, Iterable[Checkpoint]]) -> tuple[Unit, ...]:
     units = [Unit(BASE, 0)]
     for head, checkpoints in series.items():
         ordered = sorted(checkpoints, key=lambda item: item.step)
-        units += [Unit(head, item.step, item) for item in ordered]
+        units += [Unit(head, i.step, None if i.kind == "base" else i) for i in ordered]
     return tuple(units)
 
 

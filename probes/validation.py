@@ -1,4 +1,4 @@
-"""Check a scores or activations file against the format document (docs/format.md)."""
+"""Check a stored file against the format document (docs/format.md)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from critical_phase.errors import StoreError
 from critical_phase.probes.reading import dataset_names, opened, read_array
 from critical_phase.probes.store import CONVENTIONS
 
-REQUIRED_ATTRIBUTES = (
+_OF_ALL = (
     "head",
     "step",
     "adapter_sha256",
@@ -19,15 +19,24 @@ REQUIRED_ATTRIBUTES = (
     "compute_dtype",
     "device",
     "merged",
-    "norm_state",
-    "row_layout",
     "unit_key",
-    "scores_sha256",
 )
+_OF_ROWS = (*_OF_ALL, "norm_state", "row_layout", "scores_sha256")
+REQUIRED_ATTRIBUTES = {
+    "scores": _OF_ROWS,
+    "activations": _OF_ROWS,
+    "effects": (*_OF_ALL, "texts_sha256", "examples_sha256", "base_logprobs", "values_sha256"),
+}
 REQUIRED_DATASETS = {
     "scores": ("logprob_sum", "first_token_logprob", "tokens", "characters", "bytes"),
     "activations": ("rows/question", "rows/candidate", "rows/correct"),
+    "effects": ("kl_question", "kl_question_end"),
 }
+TOGETHER = (
+    ("kl_text", "kl_text_reverse", "nll_text", "tokens_text", "windows_text"),
+    ("gradient_sq", "gradient_mean_sq", "loss_example"),
+)
+"""Datasets of an effects file that are all there or all absent; none is ever negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +45,11 @@ class FileSummary:
 
     path: Path
     kind: str
-    """`scores` or `activations`."""
+    """`scores`, `activations` or `effects`."""
     head: str
     step: int
     rows: int
+    """Rows of the plan; questions in an effects file."""
     datasets: tuple[str, ...]
     size_bytes: int
 
@@ -55,11 +65,12 @@ def validate(path: Path) -> FileSummary:
         names = dataset_names(file)
         kind = _kind(file)
         problems = [] if kind else [f"unknown convention {file.attrs.get('Conventions')!r}"]
-        problems += _attribute_problems(file)
+        problems += _attribute_problems(file, kind)
         for name in REQUIRED_DATASETS.get(kind, ()):
             problems += [] if name in names else [f"no dataset {name}"]
         for name in names:
             problems += _dataset_problems(file, path, name)
+        problems += _effect_problems(file, path, names) if kind == "effects" else []
         if problems:
             raise StoreError(
                 f"the file breaks its format: {'; '.join(problems)}",
@@ -71,7 +82,7 @@ def validate(path: Path) -> FileSummary:
             kind=kind,
             head=str(file.attrs["head"]),
             step=int(file.attrs["step"]),
-            rows=len(file["row"]),
+            rows=len(file["question" if kind == "effects" else "row"]),
             datasets=names,
             size_bytes=path.stat().st_size,
         )
@@ -82,11 +93,12 @@ def _kind(file: h5py.File) -> str:
     return next((kind for kind, value in CONVENTIONS.items() if value == stated), "")
 
 
-def _attribute_problems(file: h5py.File) -> list[str]:
-    problems = [f"no attribute {name}" for name in REQUIRED_ATTRIBUTES if name not in file.attrs]
+def _attribute_problems(file: h5py.File, kind: str) -> list[str]:
+    required = REQUIRED_ATTRIBUTES.get(kind, _OF_ALL)
+    problems = [f"no attribute {name}" for name in required if name not in file.attrs]
     if file.attrs.get("complete") != 1:
         problems.append("not marked complete")
-    if file.attrs.get("norm_state") != "pre":
+    if "norm_state" in required and file.attrs.get("norm_state") != "pre":
         problems.append("residuals are not from before the final norm")
     return problems
 
@@ -102,3 +114,16 @@ def _dataset_problems(file: h5py.File, path: Path, name: str) -> list[str]:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         problems.append(f"{name}: a value is not finite")
     return problems
+
+
+def _effect_problems(file: h5py.File, path: Path, names: tuple[str, ...]) -> list[str]:
+    """Name groups of datasets that are not whole, and values below zero."""
+    problems = []
+    for group in TOGETHER:
+        absent = [name for name in group if name not in names]
+        if len(absent) < len(group):
+            problems += [f"no dataset {name}" for name in absent]
+    for name in {*REQUIRED_DATASETS["effects"], *TOGETHER[0], *TOGETHER[1]} & set(names):
+        if (read_array(file, path, name) < 0).any():
+            problems.append(f"{name}: a value is negative")
+    return sorted(problems)

@@ -75,7 +75,7 @@ def test_small_batches_and_large_ones_agree(
 def test_the_gate_sees_siblings_that_look_at_each_other(
     plan: Plan, make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leaky(segment: Any, places: Any, config: Any, dtype: Any) -> Any:
+    def leaky(segment: Any, places: Any, config: Any, dtype: Any, shared: int) -> Any:
         length = segment.shape[1]
         seen = torch.ones(length, length, dtype=torch.bool).tril().expand(len(segment), -1, -1)
         return batches._additive(seen, dtype)
@@ -93,7 +93,9 @@ def test_a_window_counted_in_slots_is_seen(
     plan: Plan, make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "_windowed", lambda seen, distance, window: seen)
-    assert prepare(make_model("mistral_window"), plan, CollectSettings(())).choice.layout == "naive"
+    model = make_model("mistral_window")
+    assert prepare(model, plan, CollectSettings(("residual",))).choice.layout == "naive"
+    assert prepare(model, plan, CollectSettings(())).choice.layout == "cached"
 
 
 def test_every_row_is_read_once_and_halves_keep_them(
