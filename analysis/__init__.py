@@ -5,6 +5,7 @@ A *linear probe* lives here and is statistics; the instruments attached to a mod
 """
 
 from .inputs import Rows, RunArrays
+from .normalisation import normalise
 from .pipeline import MEASURES, Measure, analyze
 from .results import Analysis, Curve, Map, MeasureResult, Table, TokenView, to_json
 from .series import Series
@@ -27,6 +28,7 @@ __all__ = [
     "Table",
     "TokenView",
     "analyze",
+    "normalise",
     "planted_run",
     "to_json",
 ]

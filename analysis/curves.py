@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from .inputs import Rows, RunArrays, check_scores, equal_sized, question_count
+from .inputs import Rows, Scored, check_scores, equal_sized, question_count
 
 NEEDS = {
     "likra": ("positive", "negative"),
@@ -41,7 +41,7 @@ def primary_mode(heads: tuple[str, ...], modes: tuple[str, ...]) -> str | None:
 
 
 def sorted_scores(
-    arrays: RunArrays, head: str
+    arrays: Scored, head: str
 ) -> tuple[Int[np.ndarray, " step"], Float[np.ndarray, "step row"]]:
     """Return a head's steps in order and its scores, checked and in float64."""
     steps = np.asarray(arrays.steps(head))
@@ -51,14 +51,14 @@ def sorted_scores(
     return steps[order], scores[order]
 
 
-def base_scores(arrays: RunArrays) -> Float[np.ndarray, " row"]:
+def base_scores(arrays: Scored) -> Float[np.ndarray, " row"]:
     """Return the scores without an adapter, checked and in float64."""
     scores = np.asarray(arrays.base_scores(), dtype=np.float64)
     check_scores(scores, "base", np.zeros(1, dtype=np.int64))
     return scores
 
 
-def combine(arrays: RunArrays, mode: str, weight: float) -> ModeScores:
+def combine(arrays: Scored, mode: str, weight: float) -> ModeScores:
     """Combine the heads of a mode at the steps they share."""
     parts = {head: sorted_scores(arrays, head) for head in NEEDS[mode]}
     if mode == "sft":

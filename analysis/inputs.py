@@ -27,11 +27,13 @@ class Rows:
     """One topic per question."""
     texts: tuple[str, ...]
     """The candidate's text, per row."""
+    bytes: Int[np.ndarray, " row"]
+    """UTF-8 bytes of the candidate."""
 
 
 @runtime_checkable
-class RunArrays(Protocol):
-    """A run as arrays. Empty tuples, dictionaries and lists say that a part was not stored."""
+class Scored(Protocol):
+    """Scores of the base and of the heads on one set of rows: what modes are made of."""
 
     @property
     def rows(self) -> Rows:
@@ -39,13 +41,30 @@ class RunArrays(Protocol):
         ...
 
     @property
-    def batch_size(self) -> int:
-        """Answers per optimizer step: examples = step * batch_size."""
-        ...
-
-    @property
     def heads(self) -> tuple[str, ...]:
         """Trained heads, of `positive` and `negative`."""
+        ...
+
+    def steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that have files, step 0 included."""
+        ...
+
+    def base_scores(self) -> Float[np.ndarray, " row"]:
+        """Summed log-probability of every row without an adapter."""
+        ...
+
+    def scores(self, head: str) -> Float[np.ndarray, "step row"]:
+        """Summed log-probability of every row at every step."""
+        ...
+
+
+@runtime_checkable
+class RunArrays(Scored, Protocol):
+    """A run as arrays. Empty tuples, dictionaries and lists say that a part was not stored."""
+
+    @property
+    def batch_size(self) -> int:
+        """Answers per optimizer step: examples = step * batch_size."""
         ...
 
     @property
@@ -61,18 +80,6 @@ class RunArrays(Protocol):
     @property
     def attention_heads(self) -> int:
         """Attention heads per block, 0 where attention was not stored."""
-        ...
-
-    def steps(self, head: str) -> Int[np.ndarray, " step"]:
-        """Steps of a head that have files, step 0 included."""
-        ...
-
-    def base_scores(self) -> Float[np.ndarray, " row"]:
-        """Summed log-probability of every row without an adapter."""
-        ...
-
-    def scores(self, head: str) -> Float[np.ndarray, "step row"]:
-        """Summed log-probability of every row at every step."""
         ...
 
     def residual(self, head: str, layer: int, position: str) -> Float[np.ndarray, "step row d"]:
@@ -113,6 +120,35 @@ class RunArrays(Protocol):
 
     def training_log(self, head: str) -> dict[str, np.ndarray]:
         """Columns of the training log by name."""
+        ...
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Other texts before the answer, and other tasks, that have scores, by name."""
+        ...
+
+    def context_rows(self, context: str) -> Rows:
+        """The rows of a context: those of the run, except for another task."""
+        ...
+
+    def context_steps(self, context: str, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that have scores in a context, none where nothing was collected."""
+        ...
+
+    def context_scores(self, context: str, head: str) -> Float[np.ndarray, "step row"]:
+        """Summed log-probability of every row in a context."""
+        ...
+
+    def context_base_scores(self, context: str) -> Float[np.ndarray, " row"]:
+        """The same without an adapter."""
+        ...
+
+    def effect_steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that have side effects stored; `base` has step 0."""
+        ...
+
+    def effects(self, head: str) -> dict[str, Float[np.ndarray, "step ..."]]:
+        """Named side effects per text, question or gradient example."""
         ...
 
 

@@ -6,17 +6,22 @@ from typing import Protocol
 from critical_phase.errors import ConfigError
 
 from .attention import attention
+from .calibrations import calibration
 from .change_points import change_points
 from .changes import changes
 from .findings import findings
 from .inputs import RunArrays
 from .likelihood import curves
 from .linear_probes import linear_probes
+from .normalisations import normalisations
 from .results import Analysis, MeasureResult
 from .settings import AnalysisSettings
+from .side_effects import side_effects
 from .similarity import similarity
 from .sparsity import sparsity
+from .strata import difficulty
 from .tokens import tokens
+from .weight_sweep import weight_sweep
 from .weights import weights
 
 
@@ -36,6 +41,11 @@ class Measure(Protocol):
 MEASURES: dict[str, Measure] = {
     "curves": curves,
     "change_points": change_points,
+    "normalisations": normalisations,
+    "difficulty": difficulty,
+    "calibration": calibration,
+    "weight_sweep": weight_sweep,
+    "side_effects": side_effects,
     "linear_probes": linear_probes,
     "similarity": similarity,
     "attention": attention,

@@ -35,6 +35,7 @@ def rows_of(questions: int, candidates: int, rng: np.random.Generator) -> Rows:
         tuple(f"q{i:04d}" for i in range(questions)),
         tuple(("north", "south")[i % 2] for i in range(questions)),
         tuple(f"answer {i}" for i in range(question.size)),
+        tokens * 6,
     )
 
 

@@ -18,6 +18,7 @@ from .planted_arrays import (
     share_base,
     sparsity_of,
 )
+from .planted_contexts import contexts_of, effects_of
 
 World = Literal[
     "switch",
@@ -49,6 +50,8 @@ class PlantedRun:
     weights: dict[str, list[dict[str, tuple[np.ndarray, np.ndarray, float]]]] = field(
         default_factory=dict
     )
+    rows_in: dict[str, Rows] = field(default_factory=dict)
+    """Rows of every context."""
 
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Return the steps, the same for every head."""
@@ -111,6 +114,36 @@ class PlantedRun:
         """Return the LoRA factors per step."""
         return self.weights.get(head, [])
 
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Return the names of the planted contexts."""
+        return tuple(self.rows_in)
+
+    def context_rows(self, context: str) -> Rows:
+        """Return the rows of one context."""
+        return self.rows_in[context]
+
+    def context_steps(self, context: str, head: str) -> Int[np.ndarray, " step"]:
+        """Return the steps of a head in a context."""
+        return self.step_list[: len(self.context_scores(context, head))]
+
+    def context_scores(self, context: str, head: str) -> Float[np.ndarray, "step row"]:
+        """Return the scores of a head in a context."""
+        return self.tables[f"context/{context}/{head}"]
+
+    def context_base_scores(self, context: str) -> Float[np.ndarray, " row"]:
+        """Return the scores without an adapter in a context."""
+        return self.tables[f"context/{context}/base"]
+
+    def effect_steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Return the steps with side effects."""
+        return self.step_list[: max(map(len, self.effects(head).values()), default=0)]
+
+    def effects(self, head: str) -> dict[str, Float[np.ndarray, "step ..."]]:
+        """Return the planted side effects."""
+        prefix = f"effects/{head}/"
+        return {k.removeprefix(prefix): v for k, v in self.tables.items() if k.startswith(prefix)}
+
     def training_log(self, head: str) -> dict[str, np.ndarray]:
         """Return a falling loss."""
         steps = self.step_list[1:]
@@ -119,6 +152,7 @@ class PlantedRun:
             "examples": steps * self.batch_size,
             "loss": 3 * np.exp(-steps / 20) + 1,
             "lr": np.full(steps.size, 1e-3),
+            "gradient_norm": np.exp(-steps / 30),
         }
 
 
@@ -133,6 +167,8 @@ def planted_run(
     blocks: int = 2,
     attention_heads: int = 2,
     heads: tuple[str, ...] = ("positive", "negative"),
+    contexts: tuple[str, ...] = (),
+    effects: bool = False,
 ) -> PlantedRun:
     """Make a run whose truth is known.
 
@@ -146,6 +182,9 @@ def planted_run(
         blocks: Transformer blocks.
         attention_heads: Attention heads of each block.
         heads: Trained heads.
+        contexts: Other texts before the answer to score: `answer_only`, `domain`, ... lose
+            what the question gives, `shots-...` keep it, `second` is another task.
+        effects: Whether side effects are planted.
 
     Returns:
         The run; planted changes sit at `planted_arrays.TAU` of the series.
@@ -165,6 +204,9 @@ def planted_run(
         share_base(tables, tuple(sorted(heads)))  # the negative head's base holds what is planted
     tables["key_length"] = np.full(rows.question.size, 8)
     weights = {head: adapters_of(steps, rng) for head in heads}
+    read, rows_in = contexts_of(contexts, rows, steps, tables, heads, rng)
+    tables |= read
+    tables |= effects_of(kind, heads, questions, steps, rng) if effects else {}
     positions = ("question_end", "answer_end") if width else ()
     return PlantedRun(
         rows,
@@ -176,4 +218,5 @@ def planted_run(
         np.arange(steps),
         tables,
         weights,
+        rows_in,
     )

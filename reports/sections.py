@@ -31,6 +31,35 @@ SECTIONS = (
         "whether it moved before or after accuracy.",
     ),
     (
+        "normalisations",
+        "Score rules and question-blind controls",
+        "Whether the result depends on how scores are compared (sum, per character, per token, per "
+        "byte, PMI), and how well answers can be told apart without their question.",
+    ),
+    (
+        "difficulty",
+        "Easy and hard questions",
+        "Which questions are learned, and when, by how sure the base model was before training.",
+    ),
+    (
+        "calibration",
+        "Calibration",
+        "Whether the score of the chosen answer, read as a probability, fits how often it is "
+        "right.",
+    ),
+    (
+        "weight_sweep",
+        "Weight of the negative head",
+        "What happens to accuracy when the negative head counts for less, or for more, than the "
+        "first term.",
+    ),
+    (
+        "side_effects",
+        "Side effects",
+        "What else training changes: ordinary text, another task, the size and the noise of the "
+        "gradient.",
+    ),
+    (
         "linear_probes",
         "Linear probes",
         "How well a straight line through the activations tells right from wrong. A probe shows "
@@ -72,6 +101,7 @@ ROW_NAMES = {
     "attention_head": "attention head",
     "module": "module",
     "step": "step",
+    "weight": "weight w",
 }
 
 

@@ -28,8 +28,11 @@ HYPOTHESES = {
 }
 """Hypothesis -> short name, what it says."""
 
-MOST_COLUMNS, MOST_ROWS = 12, 24
+MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 12, 24, 150
 """Size above which a table of an analysis starts folded."""
+
+MOST_SHOWN = 200
+"""Rows of one table on a page; the CSV beside it has all."""
 
 SIGNS = {"supported": "✓", "excluded": "✕", "not separable": "≈", "not tested": "·"}
 """Verdict -> sign, so that colour never stands alone."""
@@ -60,7 +63,8 @@ class View:
     @property
     def large(self) -> bool:
         """Whether the table starts folded."""
-        return len(self.columns) > MOST_COLUMNS or len(self.rows) > MOST_ROWS
+        wide, tall = len(self.columns), len(self.rows)
+        return wide > MOST_COLUMNS or tall > MOST_ROWS or wide * tall > MOST_CELLS
 
 
 def table_view(table: Table) -> View:
@@ -71,9 +75,11 @@ def table_view(table: Table) -> View:
     kinds = [column.kind for column in table.columns]
     rows = tuple(
         tuple(_cell(value, kind) for value, kind in zip(row, kinds, strict=True))
-        for row in table.rows
+        for row in table.rows[:MOST_SHOWN]
     )
-    return View(table.id, table.title, table.caption, heads, rows)
+    left = len(table.rows) - len(rows)
+    note = f" Shown: the first {len(rows)} rows; {left} more are in the CSV file." if left else ""
+    return View(table.id, table.title, table.caption + note, heads, rows)
 
 
 def place(change: Json) -> str:

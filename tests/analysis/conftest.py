@@ -29,9 +29,10 @@ def rows_of(sizes, rng):
         tuple(f"q{i}" for i in range(sizes.size)),
         ("all",) * sizes.size,
         tuple(f"a{i}" for i in range(question.size)),
+        count * 5,
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_rows():
     return rows_of

@@ -10,10 +10,8 @@ from critical_phase.errors import ConfigError, FitError, ShapeError
 
 
 def four(right):
-    correct = np.arange(4) == right
-    return Rows(
-        np.zeros(4, int), correct, np.ones(4, int), np.ones(4, int), ("q",), ("g",), ("",) * 4
-    )
+    correct, one = np.arange(4) == right, np.ones(4, int)
+    return Rows(np.zeros(4, int), correct, one, one, ("q",), ("g",), ("",) * 4, one)
 
 
 @pytest.mark.parametrize(("right", "expected"), [(0, 0.5), (1, 0.5), (2, 0.0)])

@@ -1,0 +1,93 @@
+"""The same answers read after another text: what is left without the question."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .inputs import Rows, RunArrays
+
+DOMAIN = "domain"
+"""The premise that every question shares: log P(answer | domain premise) of PMI_DC."""
+
+BLIND = {
+    "answer_only": "answer alone",
+    DOMAIN: "premise alone",
+    "shuffled": "another question",
+    "filler": "filler text",
+}
+"""Contexts that hide the question, and what stands before the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class InContext:
+    """The scores of a run in one context, to be combined as those of the run are."""
+
+    arrays: RunArrays
+    name: str
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of the context."""
+        return self.arrays.context_rows(self.name)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Heads that were scored in this context."""
+        return tuple(h for h in self.arrays.heads if self.steps(h).size)
+
+    def steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head in this context."""
+        return np.asarray(self.arrays.context_steps(self.name, head))
+
+    def base_scores(self) -> Float[np.ndarray, " row"]:
+        """Scores without an adapter."""
+        return np.asarray(self.arrays.context_base_scores(self.name))
+
+    def scores(self, head: str) -> Float[np.ndarray, "step row"]:
+        """Scores of one head."""
+        return np.asarray(self.arrays.context_scores(self.name, head))
+
+
+def own_contexts(arrays: RunArrays) -> tuple[InContext, ...]:
+    """Return the contexts that hold the run's own questions."""
+    ids = arrays.rows.question_ids
+    return tuple(c for c in _all(arrays) if c.rows.question_ids == ids)
+
+
+def other_tasks(arrays: RunArrays) -> tuple[InContext, ...]:
+    """Return the contexts that hold other questions."""
+    ids = arrays.rows.question_ids
+    return tuple(c for c in _all(arrays) if c.rows.question_ids != ids)
+
+
+def context_label(name: str) -> str:
+    """Name a context as the page does."""
+    if name.startswith("shots-"):
+        count, _, seed = name.removeprefix("shots-").partition("@")
+        return f"{count} demonstrations" + (f" (seed {seed})" if seed else "")
+    return "its question" if name == "question" else BLIND.get(name, name)
+
+
+def missing_steps(context: InContext) -> list[str]:
+    """Say which heads of a context lack steps that the run has."""
+    notes = []
+    for head in context.arrays.heads:
+        wanted, have = context.arrays.steps(head), context.steps(head)
+        lost = sorted(set(wanted.tolist()) - set(have.tolist()))
+        if lost and have.size:
+            listed = ", ".join(map(str, lost[:8])) + (", ..." if lost[8:] else "")
+            notes.append(
+                f"context {context.name}: {len(lost)} of {wanted.size} steps of head {head} have"
+                f" no scores there ({listed})"
+            )
+        elif lost:
+            notes.append(f"context {context.name}: head {head} was not scored there")
+    return notes
+
+
+def _all(arrays: RunArrays) -> tuple[InContext, ...]:
+    """Return every context, question-blind ones first."""
+    order = list(BLIND)
+    names = sorted(arrays.contexts, key=lambda n: (order.index(n) if n in BLIND else 9, n))
+    return tuple(InContext(arrays, name) for name in names)

@@ -1,0 +1,310 @@
+"""Measure `normalisations`: accuracy under other score rules, and without the question."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .bootstrap import curve_draws, interval, series_interval, shared_weights
+from .charts import curve
+from .contexts import BLIND, DOMAIN, InContext, context_label, missing_steps, own_contexts
+from .curves import available_modes, base_scores, combine, sorted_scores, top_hits
+from .inputs import Rows, RunArrays, Scored, chance, check_rows, question_count
+from .normalisation import NORMALISATIONS, normalise, pmi_dc
+from .results import Curve, MeasureResult, Table, column
+from .series import Series, question_series
+from .settings import AnalysisSettings
+
+ABOUT = (
+    "The same accuracy with the score of each answer divided by its characters, tokens or bytes,"
+    " or set against how likely the answer is without the question (PMI_DC). A jump that only one"
+    " of these rules shows is a matter of the rule. Where the answers were also read without their"
+    " question, that accuracy stands beside the real one."
+)
+
+NAMES = dict(zip(NORMALISATIONS, ("sum", "per character", "per token", "per byte"), strict=True))
+"""Normalisations as pages name them."""
+
+CAPTIONS = {
+    "rule": "Share of questions whose right answer scores highest, by what each score is divided"
+    " by. Rules that decide every question alike share one line.",
+    "pmi": "PMI_DC of one head: its log-likelihood of the answer after the question minus that"
+    " after a premise which every question shares. The level line is the base model's; it needs"
+    " no training, so it is the least that a trained score should beat.",
+    "context": "The same answers after another text. If the accuracy without the question comes"
+    " near the one with it, the wording of the answers decides and not the question.",
+}
+
+COMMAND = "probe collect RUN --contexts answer_only,domain,shuffled,filler"
+"""How to collect what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of the table and of a chart."""
+
+    mode: str
+    rule: str
+    series: Series
+
+
+def normalisations(
+    arrays: RunArrays,
+    settings: AnalysisSettings,
+    done: Mapping[str, MeasureResult] | None = None,
+) -> MeasureResult:
+    """Compute accuracy by mode and normalisation, PMI_DC, and accuracy in other contexts.
+
+    Args:
+        arrays: The run.
+        settings: Modes, weight and resampling sizes.
+        done: Results of earlier measures; not needed here.
+
+    Returns:
+        Curves and tables; warnings say what needs contexts that were not collected.
+    """
+    check_rows(arrays.rows)
+    weights = shared_weights(question_count(arrays.rows), settings)
+    contexts = own_contexts(arrays)
+    lines = _ruled(arrays, settings)
+    pmi = [line for c in contexts if c.name == DOMAIN for line in _pmi(arrays, c)]
+    level = next((line.series.value[0] for line in pmi if line.mode == "base"), None)
+    compared = _Compared(arrays, settings, weights)
+    drawn = [_drawn(line, weights, arrays, level) for line in _distinct([*lines, *pmi])]
+    drawn += compared.curves(contexts)
+    return MeasureResult(
+        "normalisations",
+        "Score rules and question-blind controls",
+        ABOUT,
+        "acc, acc_norm and acc_bytes of lm-evaluation-harness; PMI_DC 2104.08315",
+        {"weight": settings.weight, "draws": settings.draws},
+        _notes(arrays, contexts),
+        tuple(drawn),
+        tables=(_table([*lines, *pmi], weights), *compared.tables(contexts)),
+    )
+
+
+def _ruled(arrays: RunArrays, settings: AnalysisSettings) -> list[_Line]:
+    """Return accuracy of the base and of every mode under every normalisation."""
+    modes = available_modes(arrays.heads, settings.modes)
+    values = {mode: combine(arrays, mode, settings.weight) for mode in modes}
+    given = [("base", np.zeros(1, dtype=np.int64), base_scores(arrays)[None])]
+    given += [(mode, item.steps, item.values) for mode, item in values.items()]
+    return [
+        _Line(mode, NAMES[how], _accuracy(arrays.rows, steps, normalise(arrays.rows, v, how),
+              f"{how}.{mode}", f"accuracy of {mode}, {NAMES[how]}", mode))
+        for mode, steps, v in given for how in NORMALISATIONS
+    ]  # fmt: skip
+
+
+def _pmi(arrays: RunArrays, domain: InContext) -> list[_Line]:
+    """Return accuracy of PMI_DC of the base and of every head with a domain premise."""
+    zero = np.zeros(1, dtype=np.int64)
+    given = [("base", zero, pmi_dc(base_scores(arrays), base_scores(domain))[None])]
+    for head in domain.heads:
+        (own, scores), (there, premise) = sorted_scores(arrays, head), sorted_scores(domain, head)
+        steps, at, other = np.intersect1d(own, there, return_indices=True)
+        given.append((head, steps, pmi_dc(scores[at], premise[other])))
+    return [
+        _Line(name, "PMI_DC", _accuracy(arrays.rows, steps, values, f"pmi_dc.{name}",
+              f"accuracy of PMI_DC, {name}", name))
+        for name, steps, values in given
+    ]  # fmt: skip
+
+
+def _accuracy(
+    rows: Rows,
+    steps: Int[np.ndarray, " step"],
+    values: Float[np.ndarray, "step row"],
+    name: str,
+    title: str,
+    mode: str,
+) -> Series:
+    """Turn scores into a series of accuracy."""
+    hits = top_hits(rows, values).value
+    return question_series(name, title, "share of questions", "accuracy", steps, hits, mode=mode)
+
+
+def _distinct(lines: Sequence[_Line]) -> list[_Line]:
+    """Keep lines with a course, those of one mode that never differ under one name."""
+    kept: list[_Line] = []
+    for line in lines:
+        if line.mode == "base" or not line.series.value.size:
+            continue
+        same = [k for k in kept if k.mode == line.mode and _equal(k.series, line.series)]
+        if same and line.rule != "PMI_DC":
+            at = kept.index(same[0])
+            kept[at] = replace(same[0], rule=f"{same[0].rule}, {line.rule}")
+        else:
+            kept.append(line)
+    return kept
+
+
+def _equal(one: Series, other: Series) -> bool:
+    """Say whether two series decide every question alike at every step."""
+    return np.array_equal(one.steps, other.steps) and np.array_equal(
+        np.asarray(one.per_question), np.asarray(other.per_question)
+    )
+
+
+def _drawn(
+    line: _Line, weights: Float[np.ndarray, "draw question"], arrays: RunArrays, level: Any
+) -> Curve:
+    """Draw one line of the table."""
+    pmi = line.rule == "PMI_DC"
+    lines = [{"label": "chance", "value": chance(arrays.rows)}]
+    if pmi:
+        lines.append({"label": "base", "value": float(level)})
+    return curve(
+        line.series,
+        weights,
+        arrays.batch_size,
+        group="pmi_dc" if pmi else f"normalised.{line.mode}",
+        label=line.mode if pmi else line.rule,
+        caption=CAPTIONS["pmi" if pmi else "rule"],
+        references=lines,
+    )
+
+
+def _table(lines: Sequence[_Line], weights: Float[np.ndarray, "draw question"]) -> Table:
+    """List first, best and last accuracy under every rule."""
+    rows = []
+    for line in lines:
+        band, value = series_interval(line.series, weights), line.series.value
+        if band is None or not value.size:
+            continue
+        at = int(np.argmax(value))
+        rows.append([
+            line.mode, line.rule, float(value[0]), float(value[at]), int(line.series.steps[at]),
+            [float(band[0][at]), float(band[1][at])], float(value[-1]),
+            [float(band[0][-1]), float(band[1][-1])],
+        ])  # fmt: skip
+    columns = [
+        column("mode", "score", kind="text"),
+        column("normalisation", "rule", kind="text"),
+        column("first", "first", "share"),
+        column("best", "best", "share"),
+        column("best_step", "best at", "step"),
+        column("best_interval", "interval of the best"),
+        column("last", "last", "share"),
+        column("last_interval", "interval of the last"),
+    ]
+    caption = (
+        "Intervals: 95 % over questions. The best step is chosen on the same questions, so it"
+        " flatters. “base” is the untrained model, which has no course."
+    )
+    return Table("normalisations", "Accuracy by score and rule", caption, columns, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Accuracy in a context beside accuracy with the question, on the same resamples."""
+
+    arrays: RunArrays
+    settings: AnalysisSettings
+    weights: Float[np.ndarray, "draw question"]
+
+    def curves(self, contexts: Sequence[InContext]) -> list[Curve]:
+        """Draw a chart for each mode: with the question, and in every context."""
+        drawn = []
+        for mode in available_modes(self.arrays.heads, self.settings.modes):
+            have = [c for c in contexts if mode in available_modes(c.heads, (mode,))]
+            own: list[tuple[str, Scored]] = [("question", self.arrays)] if have else []
+            for name, source in [*own, *((c.name, c) for c in have)]:
+                one = self._series(source, name, mode)
+                drawn += [self._curve(one, name, mode)] if one.value.size else []
+        return drawn
+
+    def tables(self, contexts: Sequence[InContext]) -> tuple[Table, ...]:
+        """List accuracy in every context at the last step it shares with the run."""
+        rows = [
+            row
+            for context in contexts
+            for mode in ("base", *available_modes(context.heads, self.settings.modes))
+            if (row := self._row(context, mode)) is not None
+        ]
+        columns = [
+            column("mode", "score", kind="text"),
+            column("context", "before the answer", kind="text"),
+            column("blind", "question hidden", kind="text"),
+            column("step", "step"),
+            column("accuracy", "accuracy", "share"),
+            column("interval", "interval"),
+            column("question", "with the question", "share"),
+            column("difference", "question minus context", "share"),
+            column("difference_interval", "interval of the difference"),
+        ]
+        caption = (
+            "At the last step that both have. Differences are paired over questions (95 %). A"
+            " question-blind accuracy close to the real one says that answers can be told apart"
+            " by their wording alone."
+        )
+        table = Table("contexts", "Accuracy after other texts", caption, columns, rows)
+        return (table,) if rows else ()
+
+    def _series(self, source: Scored, name: str, mode: str) -> Series:
+        found = combine(source, mode, self.settings.weight)
+        title = f"accuracy of {mode} by what stands before the answer, {context_label(name)}"
+        return _accuracy(
+            self.arrays.rows, found.steps, found.values, f"context.{name}.{mode}", title, mode
+        )
+
+    def _curve(self, one: Series, name: str, mode: str) -> Curve:
+        return curve(
+            one,
+            self.weights,
+            self.arrays.batch_size,
+            group=f"context.{mode}",
+            label=context_label(name),
+            caption=CAPTIONS["context"],
+            references=[{"label": "chance", "value": chance(self.arrays.rows)}],
+        )
+
+    def _row(self, context: InContext, mode: str) -> list[Any] | None:
+        pair = self._last_hits(context, mode)
+        if pair is None:
+            return None
+        step, own, there = pair
+        draws = curve_draws(self.weights, np.stack([there, own - there]))
+        low, high = interval(draws)
+        blind = "yes" if context.name in BLIND else "no"
+        return [
+            mode, context_label(context.name), blind, step, float(there.mean()),
+            [float(low[0]), float(high[0])], float(own.mean()), float((own - there).mean()),
+            [float(low[1]), float(high[1])],
+        ]  # fmt: skip
+
+    def _last_hits(
+        self, context: InContext, mode: str
+    ) -> tuple[int, Float[np.ndarray, " question"], Float[np.ndarray, " question"]] | None:
+        """Return the last shared step with defined scores, and both accuracies there."""
+        rows = self.arrays.rows
+        if mode == "base":
+            values = np.stack([base_scores(self.arrays), base_scores(context)])
+            hits = top_hits(rows, values[:1]).value[0], top_hits(rows, values[1:]).value[0]
+            return None if np.isnan(hits).any() else (0, *hits)
+        own, there = (combine(s, mode, self.settings.weight) for s in (self.arrays, context))
+        steps, at, other = np.intersect1d(own.steps, there.steps, return_indices=True)
+        one, two = top_hits(rows, own.values[at]).value, top_hits(rows, there.values[other]).value
+        usable = np.flatnonzero(np.isfinite(one).all(axis=1) & np.isfinite(two).all(axis=1))
+        if not usable.size:
+            return None
+        last = int(usable[-1])
+        return int(steps[last]), one[last], two[last]
+
+
+def _notes(arrays: RunArrays, contexts: Sequence[InContext]) -> tuple[str, ...]:
+    """Say what was not collected, and with which command it would be."""
+    if not contexts:
+        return (
+            "no question-blind controls, demonstrations or PMI_DC: the answers were read after"
+            f" their own question only; {COMMAND} reads them after other texts",
+        )
+    notes = [note for context in contexts for note in missing_steps(context)]
+    if DOMAIN not in arrays.contexts:
+        notes.append("no PMI_DC: probe collect RUN --contexts domain collects what it needs")
+    if not any(context.name in BLIND for context in contexts):
+        notes.append(f"no question-blind controls: {COMMAND} collects them")
+    return tuple(notes)
