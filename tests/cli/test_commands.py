@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_run import Probe, colour_questions, write_lines
 
-from critical_phase.checkpoints import list_series
+from critical_phase.checkpoints import NEGATIVES, list_series
 from critical_phase.cli.group import COMMANDS
 
 
@@ -156,12 +156,12 @@ def test_training_and_evaluating_on_the_same_question_is_refused(
     assert "8 evaluation questions are also trained on" in shown.err
 
 
-@pytest.mark.parametrize("kind", ["near_miss", "irrelevant", "unrelated"])
+@pytest.mark.parametrize("kind", NEGATIVES)
 def test_the_organism_trains_on_every_kind_of_negatives(
     probe: Probe, tmp_path: Path, kind: str
 ) -> None:
     options = ("--heads", "negative", "--negatives", kind, "--steps", 1)
     assert probe("train", "--out", tmp_path / "r", *options).code == 0
     listed = (tmp_path / "r/heads/negative/examples.csv").read_text().splitlines()
-    assert listed[0] == "step,question_id,answer,answer_tokens"
+    assert listed[0].startswith("step,place,question_id,source,candidate,shown_question_id,")
     assert len(listed) == 9

@@ -13,18 +13,19 @@ import numpy as np
 from critical_phase.checkpoints import (
     Checkpoint,
     Question,
-    Series,
     choose_device,
-    list_series,
+    dtype_named,
     load_model,
     model_sha256,
     prompt_format,
     questions_sha256,
     read_questions,
-    select_steps,
 )
 from critical_phase.cli.console import bar, brief_steps, result, say
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
+from critical_phase.cli.series_files import choose_series, note_collected
+from critical_phase.cli.series_options import series_options, take_series
+from critical_phase.cli.series_run import make_series_run, plan_series_lines, plan_series_run
 from critical_phase.cli.settings import CollectSettings, command_line, resolve
 from critical_phase.cli.token_texts import write_token_texts
 from critical_phase.errors import ConfigError
@@ -78,6 +79,7 @@ def collect_run(
     ready = prepare(path, settings)
     for text in ready.warnings:
         say(f"warning: {text}")
+    note_collected(ready.run, _chosen(ready.units))
     if overwrite:
         ready.run.plan.unlink(missing_ok=True)  # written again by the first thing collect does
     with bar("collect", len(ready.units)) as update, stop_on_interrupt() as stop:
@@ -113,21 +115,31 @@ def collect_run(
     return report
 
 
-def prepare(path: Path, settings: CollectSettings) -> Prepared:
-    """Read what a collection needs and choose its units."""
+def prepare(path: Path, settings: CollectSettings, *, fetch: bool = True) -> Prepared:
+    """Read what a collection needs and choose its units.
+
+    Args:
+        path: Run folder.
+        settings: Which checkpoints of which heads, what to store.
+        fetch: False downloads and hashes no full weights, for a dry run.
+    """
     run = open_run(path)
     record = read_record(run)
     everything = read_questions(run.questions("eval"))
     questions = sample_questions(everything, settings.limit, settings.seed)
-    heads = [head for head in settings.heads if head in run.trained_heads()]
+    heads = [head for head in settings.heads if head in run.known_heads()]
     if not heads:
         raise ConfigError(
             f"no trained head among {', '.join(settings.heads)}",
             where=str(path / "heads"),
             fix=f"probe train --out {path}",
         )
-    every = {head: list_series(run.head(head)) for head in heads}
-    model, tokenizer = load_model(record["model"], device=choose_device(settings.device))
+    every = {head: choose_series(run, head, settings.checkpoints, fetch=fetch) for head in heads}
+    model, tokenizer = load_model(
+        record["model"],
+        dtype=dtype_named(record["recipe"].get("dtype", "float32")),
+        device=choose_device(settings.device),
+    )
     plan = make_plan(questions, tokenizer, prompt_format(record["recipe"]["prompt"]))
     probe_settings = ProbeSettings(
         collectors=tuple(COLLECTORS) if settings.activations else (),
@@ -135,10 +147,6 @@ def prepare(path: Path, settings: CollectSettings) -> Prepared:
         pattern_rows=_pattern_rows(questions, settings),
         batch_tokens=settings.batch_tokens,
     )
-    chosen: dict[str, list[Checkpoint]] = {
-        head: _choose(series, settings.checkpoints) for head, series in every.items()
-    }
-    warnings = tuple(f"{head}: {text}" for head, s in every.items() for text in s.warnings)
     return Prepared(
         run,
         record,
@@ -146,10 +154,10 @@ def prepare(path: Path, settings: CollectSettings) -> Prepared:
         len(everything),
         model,
         plan,
-        make_units(chosen),
+        make_units({head: series.checkpoints for head, series in every.items()}),
         probe_settings,
         tokenizer,
-        warnings,
+        tuple(f"{head}: {text}" for head, s in every.items() for text in s.warnings),
     )
 
 
@@ -166,8 +174,13 @@ def sample_questions(
     return tuple(questions[int(index)] for index in chosen)
 
 
-def _choose(series: Series, expression: str) -> list[Checkpoint]:
-    return [series.at(step) for step in select_steps(expression, series.steps)]
+def _chosen(units: tuple[Unit, ...]) -> dict[str, list[Checkpoint]]:
+    """Return the checkpoints of the units by head."""
+    found: dict[str, list[Checkpoint]] = {}
+    for unit in units:
+        if unit.checkpoint is not None:
+            found.setdefault(unit.head, []).append(unit.checkpoint)
+    return found
 
 
 def _pattern_rows(questions: tuple[Question, ...], settings: CollectSettings) -> tuple[int, ...]:
@@ -179,7 +192,7 @@ def _pattern_rows(questions: tuple[Question, ...], settings: CollectSettings) ->
 
 def _provenance(ready: Prepared, settings: CollectSettings) -> dict[str, str | int]:
     return {
-        "run_id": ready.record["name"],
+        "run_id": ready.record.get("run_id") or ready.record["name"],
         "question_set_sha256": questions_sha256(ready.questions),
         "base_model": ready.record["model"],
         "seed": settings.seed,
@@ -209,10 +222,12 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @click.command("collect")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@series_options
 @click.option("--checkpoints", help="Steps: all (default), 0,64, 8:32, every:16, log, @-5:, ...")
 @click.option("--heads", help="Heads, comma-separated (positive,negative).")
 @click.option("--scores-only", is_flag=True, help="Score every row, store no activations.")
+@click.option("--contexts", help="Score behind other texts too: answer_only,domain,shots-5,...")
 @click.option("--limit", type=int, help="Draw this many evaluation questions.")
 @click.option("--batch-tokens", type=int, help="Most tokens of one forward pass (4096).")
 @click.option("--patterns", type=int, help="Questions whose whole attention is kept (2).")
@@ -229,31 +244,45 @@ def command(
     ctx: click.Context,
     /,
     *,
-    path: Path,
+    path: Path | None,
     config: Path | None,
     scores_only: bool,
+    contexts: str | None,
     overwrite: bool,
     dry_run: bool,
     **given: object,
 ) -> None:
-    """Record scores and activations of the run at PATH."""
-    values: dict[str, object] = dict(given)
+    """Record scores and activations of the run at PATH, or of series made elsewhere."""
+    from critical_phase.cli.contexts import collect_contexts, context_names  # imports this module
+
+    names = () if contexts is None else context_names(contexts)
+    run, asked, values = take_series(path, given)
     if isinstance(values["heads"], str):
         values["heads"] = tuple(part.strip() for part in values["heads"].split(","))
     values["activations"] = False if scores_only else None
     settings = resolve(CollectSettings, "collect", config, **values)
+    series = None if asked is None else plan_series_run(asked)
     if dry_run:
-        for line in plan_lines(prepare(path, settings)):
+        lines = (
+            plan_series_lines(series) if series else plan_lines(prepare(run, settings, fetch=False))
+        )
+        for line in lines:
             result(line)
         return
-    report = collect_run(path, settings, command=command_line(), overwrite=overwrite)
+    if series is not None:
+        make_series_run(run, series, command=command_line(), overwrite=overwrite)
+    report = collect_run(run, settings, command=command_line(), overwrite=overwrite)
     result(
         f"collected {len(report.done)}, existing {len(report.existing)}, "
-        f"failed {len(report.failed)}: {path}"
+        f"failed {len(report.failed)}: {run}"
     )
-    for failure in report.failed:
+    behind = collect_contexts(run, names, settings, command=command_line(), overwrite=overwrite)
+    for name, one in behind.items():
+        result(f"context {name}: {one.layout or 'existing'} rows, collected {len(one.done)}")
+    failures = [*report.failed, *(failure for one in behind.values() for failure in one.failed)]
+    for failure in failures:
         result(f"failed {failure.unit.name}: {failure.message} ({failure.path})")
-    if report.failed:
+    if failures:
         ctx.exit(PARTIAL)
 
 

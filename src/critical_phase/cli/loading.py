@@ -3,8 +3,10 @@
 The one place that knows both the store and the analysis: neither knows the other.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,17 +14,24 @@ from jaxtyping import Float, Int
 from critical_phase.analysis import Rows
 from critical_phase.checkpoints import (
     Checkpoint,
-    adapter_config,
-    list_series,
+    Series,
+    has_factors,
     low_rank_factors,
     read_log,
     read_questions,
 )
-from critical_phase.checkpoints.training_state import LOG
-from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
+from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, elsewhere_of, read_record
+from critical_phase.cli.stored_contexts import (
+    StoredContexts,
+    StoredEffects,
+    check_adapters,
+    read_stacked,
+    rows_of,
+    stored_steps,
+)
 from critical_phase.cli.token_texts import read_token_texts
-from critical_phase.errors import StoreError
-from critical_phase.probes import read_activations, read_attrs, read_plan, read_scores
+from critical_phase.errors import CheckpointError, StoreError
+from critical_phase.probes import read_activations, read_attrs, read_scores
 
 Factors = dict[str, tuple[np.ndarray, np.ndarray, float]]
 
@@ -39,7 +48,7 @@ class StoredRun:
         self._run = run
         record = read_record(run)
         self.batch_size = int(record["recipe"]["batch_size"])
-        self._steps = {head: self._stored_steps("scores", head) for head in (BASE, *HEADS)}
+        self._steps = {head: stored_steps(run.path / "scores" / head) for head in (BASE, *HEADS)}
         if not self._steps[BASE]:
             raise StoreError(
                 "no scores of the base model",
@@ -47,27 +56,25 @@ class StoredRun:
                 fix=f"probe collect {run.path}",
             )
         self.heads = tuple(head for head in HEADS if self._steps[head])
-        self._series = {
-            head: list_series(run.head(head)) for head in self.heads if run.head(head).is_dir()
-        }
+        self._series, gone = _series_of(run, self.heads)
+        self._scores: dict[str, np.ndarray] = {}
+        self._contexts = StoredContexts(run, self.rows)
+        self._effects = StoredEffects(run)
         self._check_files()
-        self.notes = (*record.get("warnings", []), *self._missing(), *self._failed())
+        self.notes = (
+            *record.get("warnings", []),
+            *gone,
+            *self._missing(),
+            *self._failed(),
+            *self._contexts.notes,
+        )
         """What a reader of the results should know about the files behind them."""
         self._describe_activations()
 
     @cached_property
     def rows(self) -> Rows:
         """Every (question, candidate), in the order of the plan."""
-        plan = read_plan(self._run.plan)
-        return Rows(
-            question=plan.question,
-            correct=plan.correct,
-            characters=plan.characters,
-            tokens=plan.tokens,
-            question_ids=plan.question_ids,
-            groups=plan.groups,
-            texts=plan.texts,
-        )
+        return rows_of(self._run.plan)
 
     @cached_property
     def question_texts(self) -> tuple[str, ...]:
@@ -92,9 +99,11 @@ class StoredRun:
         return read_scores(self._run.scores(BASE, 0)).logprob_sum
 
     def scores(self, head: str) -> Float[np.ndarray, "step row"]:
-        """Summed log-probability of every row at every step."""
-        paths = [self._run.scores(head, step) for step in self._steps[head]]
-        return np.stack([read_scores(path).logprob_sum for path in paths])
+        """Summed log-probability of every row at every step; read once."""
+        if head not in self._scores:
+            paths = [self._run.scores(head, step) for step in self._steps[head]]
+            self._scores[head] = read_stacked(paths)
+        return self._scores[head]
 
     def residual(self, head: str, layer: int, position: str) -> Float[np.ndarray, "step row d"]:
         """Residual stream of one layer at one position."""
@@ -137,48 +146,70 @@ class StoredRun:
         return {_text(name): values[..., index] for index, name in enumerate(names)}
 
     def adapters(self, head: str) -> list[Factors]:
-        """Per stored step: module name to (A, B, scaling); empty where it is no plain LoRA."""
+        """Per stored step: module name to (A, B, scaling); empty where there are no factors."""
         if head not in self._series:
             return []
         saved = {item.step: item for item in self._series[head].checkpoints}
         chosen = [saved[step] for step in self._steps[head] if step in saved]
-        if len(chosen) != len(self._steps[head]) or not all(map(_plain, chosen)):
+        if len(chosen) != len(self._steps[head]) or not all(map(has_factors, chosen)):
             return []
         return [low_rank_factors(item) for item in chosen]
 
     def training_log(self, head: str) -> dict[str, np.ndarray]:
-        """Columns of the training log by name; empty for series made elsewhere."""
-        path = self._run.head(head) / LOG
+        """Columns of the training log by name; empty where there is none in our form."""
+        path = self._run.log(head)
         if not path.is_file():
             return {}
         rows = read_log(path)
         names = ("step", "examples", "loss", "lr", "gradient_norm", "tokens")
         return {name: np.array([getattr(row, name) for row in rows]) for name in names}
 
-    def _stored_steps(self, kind: str, head: str) -> tuple[int, ...]:
-        files = (self._run.path / kind / head).glob("step-????????.h5")
-        return tuple(sorted(int(path.stem.removeprefix("step-")) for path in files))
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Other texts before the answer, and other tasks, that have scores."""
+        return self._contexts.names
+
+    def context_rows(self, context: str) -> Rows:
+        """The rows of a context."""
+        return self._contexts.rows(context)
+
+    def context_steps(self, context: str, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that have scores in a context."""
+        return np.array(self._contexts.steps(context, head), dtype=np.int64)
+
+    def context_scores(self, context: str, head: str) -> Float[np.ndarray, "step row"]:
+        """Summed log-probability of every row in a context."""
+        return self._contexts.scores(context, head)
+
+    def context_base_scores(self, context: str) -> Float[np.ndarray, " row"]:
+        """The same without an adapter."""
+        return self._contexts.base_scores(context)
+
+    def effect_steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that have side effects stored; `base` has step 0."""
+        return np.array(self._effects.steps(head), dtype=np.int64)
+
+    def effects(self, head: str) -> dict[str, Float[np.ndarray, "step ..."]]:
+        """Named side effects; NaN at steps where one was not measured."""
+        return self._effects.read(head)
 
     def _check_files(self) -> None:
         """Refuse files of different plans, and files of adapters that are no longer there."""
         first = read_attrs(self._run.scores(BASE, 0))["plan_sha256"]
+        again = f"probe collect {self._run.path} --overwrite"
         for head in self.heads:
-            saved = (
-                {c.step: c.sha256 for c in self._series[head].checkpoints}
-                if (head in self._series)
-                else {}
-            )
-            for step in self._steps[head]:
-                path = self._run.scores(head, step)
-                attributes = read_attrs(path)
-                problem = ""
-                if attributes["plan_sha256"] != first:
+            files = {step: self._run.scores(head, step) for step in self._steps[head]}
+            for path in files.values():
+                if read_attrs(path)["plan_sha256"] != first:
                     problem = "this file belongs to another plan than the base model's scores"
-                elif step in saved and attributes["adapter_sha256"] != saved[step]:
-                    problem = "this file was collected from another adapter than the one saved now"
-                if problem:
-                    fix = f"probe collect {self._run.path} --overwrite"
-                    raise StoreError(problem, where=str(path), fix=fix)
+                    raise StoreError(problem, where=str(path), fix=again)
+            saved = {c.step: c.sha256 for c in self._series.get(head, Series((), ())).checkpoints}
+            check_adapters(files, saved, again)
+            for name in self.contexts:
+                fix = f"probe collect {self._run.path} --contexts {name} --overwrite"
+                check_adapters(self._contexts.files(name, head), saved, fix)
+            fix = f"probe effects {self._run.path} --overwrite"
+            check_adapters(self._effects.files(head), saved, fix)
 
     def _missing(self) -> list[str]:
         """Name the steps that have an adapter and no scores."""
@@ -241,6 +272,29 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _plain(item: Checkpoint) -> bool:
-    config = adapter_config(item.path)
-    return not (config.get("use_dora") or config.get("lora_bias"))
+def _series_of(run: RunFolder, heads: Sequence[str]) -> tuple[dict[str, Series], list[str]]:
+    """List the checkpoints of heads, and say which of those made elsewhere are gone."""
+    elsewhere, found, gone = elsewhere_of(run), {}, []
+    for head in heads:
+        if run.head(head).is_dir():
+            found[head] = run.series(head)
+        elif head in elsewhere:
+            try:
+                found[head] = _noted(elsewhere[head]) or run.series(head)
+            except CheckpointError as error:
+                gone.append(f"{head}: weights are left out, {error.args[0]}")
+    return found, gone
+
+
+def _noted(entry: Mapping[str, Any]) -> Series | None:
+    """Return full weights as they were when they were collected; hashing them takes long."""
+    if entry["kind"] != "full":
+        return None
+    noted = {int(step): value for step, value in entry["checkpoints"].items()}
+    return Series(
+        tuple(
+            Checkpoint(step, Path(noted[step]["path"]), noted[step]["sha256"], "full")
+            for step in sorted(noted)
+        ),
+        (),
+    )

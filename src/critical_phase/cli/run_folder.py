@@ -6,11 +6,14 @@ import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from critical_phase import __version__
 from critical_phase.atomic import write_json
 from critical_phase.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from critical_phase.checkpoints import Series
 
 HEADS = ("positive", "negative")
 BASE = "base"
@@ -73,9 +76,55 @@ class RunFolder:
         """Results that the report reads."""
         return self.path / "analysis"
 
+    @property
+    def series_file(self) -> Path:
+        """Where checkpoints made elsewhere are; absent where all heads were trained here."""
+        return self.path / "series.json"
+
     def trained_heads(self) -> tuple[str, ...]:
         """Heads that have a folder of checkpoints."""
         return tuple(head for head in HEADS if self.head(head).is_dir())
+
+    def known_heads(self) -> tuple[str, ...]:
+        """Heads with checkpoints, trained here or made elsewhere."""
+        elsewhere = elsewhere_of(self)
+        return tuple(h for h in HEADS if self.head(h).is_dir() or h in elsewhere)
+
+    def log(self, head: str) -> Path:
+        """The training log of a head in our form; it need not exist."""
+        elsewhere = elsewhere_of(self)
+        if self.head(head).is_dir() or head not in elsewhere:
+            return self.head(head) / "log.csv"
+        return Path(elsewhere[head]["location"]) / "log.csv"
+
+    def series(self, head: str) -> "Series":
+        """Hash the checkpoints of a head, in its folder or where series.json says.
+
+        Raises:
+            CheckpointError: The checkpoints are gone or damaged.
+        """
+        from critical_phase.cli.series_files import known_series  # loads torch
+
+        return known_series(self, head)
+
+
+def elsewhere_of(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """Read where the checkpoints of heads made elsewhere are; empty where there are none.
+
+    Raises:
+        StoreError: series.json is damaged.
+    """
+    if not run.series_file.is_file():
+        return {}
+    try:
+        heads = json.loads(run.series_file.read_text(encoding="utf-8"))["heads"]
+        return {head: {**entry, "location": entry["location"]} for head, entry in heads.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"cannot read series.json: {error!r}",
+            where=str(run.series_file),
+            fix="repeat probe collect --series ... --out with --overwrite",
+        ) from error
 
 
 def open_run(path: Path) -> RunFolder:

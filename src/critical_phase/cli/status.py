@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from critical_phase.checkpoints import list_series
 from critical_phase.cli.console import brief_steps, result, result_json
 from critical_phase.cli.run_folder import RunFolder, open_run
+from critical_phase.cli.series_files import known_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +21,31 @@ class HeadStatus:
     """Steps with scores."""
     activations: tuple[int, ...]
     """Steps with activations."""
+    effects: tuple[int, ...]
+    """Steps with side effects."""
     missing: tuple[int, ...]
     """Steps with an adapter and no scores."""
 
 
 def run_status(run: RunFolder) -> tuple[HeadStatus, ...]:
     """Say for every head which steps are saved, scored and recorded."""
-    heads = sorted(
-        {path.name for kind in ("heads", "scores") for path in (run.path / kind).glob("*")}
-    )
-    return tuple(_head_status(run, head) for head in heads)
+    kinds = ("heads", "scores", "effects")
+    found = {p.name for kind in kinds for p in (run.path / kind).glob("*") if p.is_dir()}
+    return tuple(_head_status(run, head) for head in sorted({*found, *run.known_heads()}))
 
 
 def _head_status(run: RunFolder, head: str) -> HeadStatus:
-    folder = run.head(head)
-    saved = list_series(folder).steps if folder.is_dir() else ()
+    saved = known_steps(run, head) if head in run.known_heads() else ()
     scored = _steps(run.path / "scores" / head)
     missing = tuple(step for step in saved if step not in scored)
-    return HeadStatus(head, saved, scored, _steps(run.path / "activations" / head), missing)
+    activations, effects = (_steps(run.path / k / head) for k in ("activations", "effects"))
+    return HeadStatus(head, saved, scored, activations, effects, missing)
+
+
+def context_counts(run: RunFolder) -> dict[str, int]:
+    """Count the scores files of every context, another task among them."""
+    folders = sorted(path for path in (run.path / "contexts").glob("*") if path.is_dir())
+    return {path.name: len(list(path.glob("scores/*/step-????????.h5"))) for path in folders}
 
 
 def _steps(folder: Path) -> tuple[int, ...]:
@@ -57,18 +64,23 @@ def command(*, path: Path, as_json: bool) -> None:
     """Show which units of the run at PATH are done, missing or failed."""
     run = open_run(path)
     heads = run_status(run)
-    failed = sorted(file.stem for file in (run.path / "failed").glob("*.json"))
+    folders = (run.path, *(run.path / "contexts").glob("*"))
+    failed = sorted(file.stem for folder in folders for file in folder.glob("failed/*.json"))
+    contexts = context_counts(run)
     size = size_bytes(run.path)
     if as_json:
         values = {"heads": [asdict(head) for head in heads], "failed": failed, "bytes": size}
-        result_json({"schema_version": 1, **values})
+        result_json({"schema_version": 1, "contexts": contexts, **values})
         return
     for head in heads:
         missing = f", missing {brief_steps(head.missing)}" if head.missing else ""
         result(
             f"{head.head:10} {len(head.saved):>4} saved {len(head.scored):>4} scored "
-            f"{len(head.activations):>4} with activations{missing}"
+            f"{len(head.activations):>4} with activations {len(head.effects):>4} with effects"
+            f"{missing}"
         )
+    for name, count in contexts.items():
+        result(f"context {name}: {count} scored")
     for name in failed:
         result(f"failed: {name}")
     done = (run.analysis / "findings.json").is_file()

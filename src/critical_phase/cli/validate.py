@@ -24,17 +24,15 @@ def files_below(path: Path) -> list[Path]:
 
 
 def noted_hashes(run: Path) -> dict[Path, str]:
-    """Read the hash of every finished file from the manifest of a run, if it has one."""
-    manifest = run / "manifest.jsonl"
+    """Read the hash of every finished file from the manifests of a run and its contexts."""
     noted: dict[Path, str] = {}
-    if not manifest.is_file():
-        return noted
-    for line in manifest.read_text(encoding="utf-8").split("\n"):
-        try:
-            entry = json.loads(line)
-            noted[run / entry["file"]] = entry["sha256"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            continue  # a line cut short by a crash: its file is checked by its content alone
+    for manifest in sorted(run.rglob("manifest.jsonl")):
+        for line in manifest.read_text(encoding="utf-8").split("\n"):
+            try:
+                entry = json.loads(line)
+                noted[manifest.parent / entry["file"]] = entry["sha256"]
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # a line cut short by a crash: its file is checked by its content alone
     return noted
 
 

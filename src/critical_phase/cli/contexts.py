@@ -1,0 +1,161 @@
+"""Score the rows of a run again behind other texts: `probe collect RUN --contexts ...`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from critical_phase.checkpoints import (
+    Question,
+    model_sha256,
+    prompt_format,
+    questions_sha256,
+    read_questions,
+)
+from critical_phase.cli.collect import Prepared, prepare, stop_on_interrupt
+from critical_phase.cli.console import bar
+from critical_phase.cli.run_folder import RunFolder, read_record, update_record
+from critical_phase.cli.settings import CollectSettings
+from critical_phase.errors import ConfigError
+from critical_phase.probes import (
+    CollectReport,
+    Plan,
+    check_fits,
+    collect,
+    context_kind,
+    context_plan,
+    demonstrations,
+)
+from critical_phase.probes import CollectSettings as ProbeSettings
+
+FOLDER = "contexts"
+
+
+def context_names(text: str) -> tuple[str, ...]:
+    """Split and check a comma-separated list of contexts, before any model is loaded.
+
+    Raises:
+        ConfigError: No such context, or one is listed twice.
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        context_kind(name)
+    if len(set(names)) < len(names) or not names:
+        raise ConfigError(
+            f"expected different contexts, found {text!r}",
+            fix="list each context once, such as answer_only,domain",
+        )
+    return names
+
+
+def collect_contexts(
+    path: Path,
+    names: Sequence[str],
+    settings: CollectSettings,
+    *,
+    command: str = "",
+    overwrite: bool = False,
+) -> dict[str, CollectReport]:
+    """Score every chosen checkpoint of a run in each context that is not stored yet.
+
+    Each context is a small run of its own in `contexts/<name>/` with the plan and the
+    scores of the same rows; what fails there is noted there.
+
+    Args:
+        path: Run folder with trained heads.
+        names: Contexts, as `context_names` returns them.
+        settings: Those of the main collection: checkpoints, heads, limit, device, seed.
+        command: The command line to note in the run.
+        overwrite: Score again what was scored in another way.
+
+    Raises:
+        ConfigError: The questions or the model cannot supply a context; nothing is scored.
+        StoreError: Files of other settings are in the way, or the disk is full.
+    """
+    if not names:
+        return {}
+    ready = prepare(path, settings)
+    train = read_questions(ready.run.questions("train"))
+    plans = {name: _plan(name, ready, train, settings.seed) for name in names}
+    reports: dict[str, CollectReport] = {}
+    with stop_on_interrupt() as stop:
+        for index, (name, plan) in enumerate(plans.items()):
+            if index:  # the last context left its adapters in the model
+                ready = prepare(path, settings)
+            reports[name] = collect_plan(name, plan, ready, settings, overwrite, stop)
+            _note(ready.run, name, plan, reports[name], train, settings, command)
+            if reports[name].remaining:
+                raise KeyboardInterrupt
+    return reports
+
+
+def _plan(name: str, ready: Prepared, train: tuple[Question, ...], seed: int) -> Plan:
+    style = prompt_format(ready.record["recipe"]["prompt"])
+    plan = context_plan(name, ready.questions, train, ready.tokenizer, style, seed)
+    positions = getattr(ready.model.config.get_text_config(), "max_position_embeddings", None)
+    try:
+        check_fits(plan, positions)
+    except ConfigError as error:
+        fix = "ask for fewer shots" if context_kind(name) == "shots" else "leave this context out"
+        raise ConfigError(f"context {name!r}: {error.args[0]}", fix=fix) from error
+    return plan
+
+
+def collect_plan(
+    name: str,
+    plan: Plan,
+    ready: Prepared,
+    settings: CollectSettings,
+    overwrite: bool,
+    stop: Callable[[], bool],
+) -> CollectReport:
+    """Score one plan into `contexts/<name>/` at every unit of a prepared collection."""
+    folder = RunFolder(ready.run.path / FOLDER / name)
+    if overwrite:
+        folder.plan.unlink(missing_ok=True)  # written again by the first thing collect does
+    with bar(f"context {name}", len(ready.units)) as update:
+        return collect(
+            folder.path,
+            ready.model,
+            plan,
+            ready.units,
+            settings=ProbeSettings(collectors=(), batch_tokens=settings.batch_tokens),
+            provenance={
+                "run_id": ready.record["name"],
+                "context": name,
+                "question_set_sha256": questions_sha256(ready.questions),
+                "base_model": ready.record["model"],
+                "seed": settings.seed,
+            },
+            overwrite=overwrite,
+            base_sha256=model_sha256(ready.model),
+            progress=lambda done: update(done.finished),
+            stop=stop,
+        )
+
+
+def _note(
+    run: RunFolder,
+    name: str,
+    plan: Plan,
+    report: CollectReport,
+    train: tuple[Question, ...],
+    settings: CollectSettings,
+    command: str,
+) -> None:
+    """Say in run.json how a context was made."""
+    known: dict[str, dict[str, Any]] = read_record(run).get(FOLDER, {})
+    note: dict[str, Any] = {
+        **known.get(name, {}),
+        "rows": plan.rows,
+        "plan_sha256": plan.sha256,
+        "seed": settings.seed,
+        "tokens_before_answer": [
+            int(plan.question_end.min()) + 1,
+            int(plan.question_end.max()) + 1,
+        ],
+    }
+    if context_kind(name) == "shots":
+        note["demonstrations"] = [question.id for question in demonstrations(name, train)]
+    if report.layout:
+        note |= {"layout": report.layout, "layout_reason": report.layout_reason}
+    update_record(run, command, **{FOLDER: {**known, name: note}})

@@ -1,0 +1,154 @@
+"""What a sweep found: `sweep.json`, `sweep.csv` and `table.md` from the notes of its cells."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from critical_phase.analysis.sweep import MILESTONES, WEIGHTS
+from critical_phase.atomic import write_json, write_text
+from critical_phase.cli.sweep_cell import CellTask, is_finished
+from critical_phase.cli.sweep_groups import Finished, Group, curve_values, groups, mean_curve
+from critical_phase.cli.sweep_numbers import COLUMNS, NORMALISATIONS, number
+from critical_phase.cli.sweep_reuse import read_note
+from critical_phase.cli.sweep_sizes import size_series
+from critical_phase.cli.sweep_table import markdown
+from critical_phase.reports.sweep import write_sweep_page
+
+Values = dict[str, Any]
+MODES = ("base", "sft", "likra", "base_likra", "pos_base")
+WEIGHTED = ("likra", "base_likra", "pos_base")
+
+
+def summarise(folder: Path, name: str, tasks: Sequence[CellTask]) -> Values:
+    """Write the summary of a sweep from what is finished, and return it.
+
+    Args:
+        folder: Folder of the sweep.
+        name: Its name.
+        tasks: Every cell that the file asks for.
+    """
+    finished = [
+        Finished(task.cell, read_note(task.path)["numbers"]) for task in tasks if is_finished(task)
+    ]
+    value = summary(name, tasks, finished)
+    write_json(folder / "sweep.json", value)
+    write_text(folder / "sweep.csv", accuracies_csv(finished))
+    write_text(folder / "table.md", markdown(value))
+    write_sweep_page(folder)
+    return value
+
+
+def summary(name: str, tasks: Sequence[CellTask], finished: Sequence[Finished]) -> Values:
+    """Compute what the tables and figures of a sweep show."""
+    main = [one for one in finished if one.cell.role != "size"]
+    done = {one.cell.name: one for one in finished}
+    first = finished[0].numbers if finished else {}
+    return {
+        "schema_version": 1,
+        "name": name,
+        "questions": first.get("questions"),
+        "chance": first.get("chance"),
+        "milestones": list(MILESTONES),
+        "cells": [_cell(task, done.get(task.cell.name)) for task in tasks],
+        "curves": _curves(main),
+        "weights": _weights(main),
+        "sizes": size_series(finished),
+        "notes": _notes(finished),
+        "standard_errors": {
+            "curves, weights, sizes": "over seeds: trainings that differ in nothing but the seed",
+            "sweep.csv": "over questions, of one training",
+        },
+    }
+
+
+def accuracies_csv(finished: Sequence[Finished]) -> str:
+    """Write every accuracy of every cell; undefined is blank."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["cell", "role", "group", "seed", *COLUMNS])
+    labels = {
+        one.cell.name: group.label for group in groups(finished, "likra") for one in group.cells
+    }
+    for one in finished:
+        head = [one.cell.name, one.cell.role, labels[one.cell.name], one.cell.train.seed]
+        writer.writerows([*head, *row] for row in one.numbers["accuracies"])
+    return text.getvalue()
+
+
+def _cell(task: CellTask, found: Finished | None) -> Values:
+    """Describe one cell: settings, state, jump."""
+    note = read_note(task.path)
+    state = "finished" if found else "failed" if task.failure.is_file() else "missing"
+    numbers: Values = found.numbers if found else {}
+    train = task.cell.train
+    return {
+        "name": task.cell.name,
+        "role": task.cell.role,
+        "state": state,
+        "seed": train.seed,
+        "settings": dict(task.cell.varied),
+        "batch_size": train.batch_size,
+        "reused": note.get("reused", {}),
+        "page": (task.path / "report" / "report.html").is_file(),
+        "jumps": numbers.get("jumps", []),
+        "found": numbers.get("found"),
+    }
+
+
+def _curves(cells: Sequence[Finished]) -> list[Values]:
+    made = (
+        curve_values(group, mode, how)
+        for mode in MODES
+        for how in NORMALISATIONS
+        for group in groups(cells, mode)
+    )
+    return [value for value in made if value is not None]
+
+
+def _weights(cells: Sequence[Finished]) -> list[Values]:
+    """Follow accuracy over the weight of the subtracted head, at milestones and the last step."""
+    return [
+        value
+        for mode in WEIGHTED
+        for how in NORMALISATIONS
+        for group in groups(cells, mode)
+        for value in _by_weight(group, mode, how)
+    ]
+
+
+def _by_weight(group: Group, mode: str, how: str) -> list[Values]:
+    curves = {weight: mean_curve(group, mode, how, weight) for weight in WEIGHTS}
+    zero = curves[0.0]
+    if zero is None:
+        return []
+    made = []
+    for step, examples in zip(zero[0], zero[1], strict=True):
+        means, errors = [], []
+        for weight in WEIGHTS:
+            found = curves[weight]
+            at = found[0].index(step) if found is not None and step in found[0] else None
+            means.append(None if found is None or at is None else number(found[2].mean[at]))
+            errors.append(
+                None if found is None or at is None else number(found[2].standard_error[at])
+            )
+        made.append({
+            "group": group.label, "role": group.cells[0].cell.role, "mode": mode,
+            "normalisation": how, "step": step, "examples": examples, "last": step == zero[0][-1],
+            "weights": list(WEIGHTS), "mean": means, "standard_error": errors,
+            "seeds": zero[2].seeds,
+        })  # fmt: skip
+    return made
+
+
+def _notes(finished: Sequence[Finished]) -> list[str]:
+    """List what a reader should know, once."""
+    said: dict[str, list[str]] = {}
+    for one in finished:
+        for note in one.numbers.get("notes", []):
+            said.setdefault(str(note), []).append(one.cell.name)
+    return [
+        f"{note} (in {len(names)} of {len(finished)} cells, first {names[0]})"
+        for note, names in said.items()
+    ]
