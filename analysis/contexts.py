@@ -1,5 +1,6 @@
 """The same answers read after another text: what is left without the question."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,21 +70,24 @@ def context_label(name: str) -> str:
     return "its question" if name == "question" else BLIND.get(name, name)
 
 
-def missing_steps(context: InContext) -> list[str]:
-    """Say which heads of a context lack steps that the run has."""
-    notes = []
-    for head in context.arrays.heads:
-        wanted, have = context.arrays.steps(head), context.steps(head)
-        lost = sorted(set(wanted.tolist()) - set(have.tolist()))
-        if lost and have.size:
-            listed = ", ".join(map(str, lost[:8])) + (", ..." if lost[8:] else "")
-            notes.append(
-                f"context {context.name}: {len(lost)} of {wanted.size} steps of head {head} have"
-                f" no scores there ({listed})"
-            )
-        elif lost:
-            notes.append(f"context {context.name}: head {head} was not scored there")
-    return notes
+def missing_steps(contexts: Sequence[InContext]) -> list[str]:
+    """Say which contexts lack steps that the run has, those that lack the same in one line."""
+    lacking: dict[tuple[int, ...], dict[str, list[str]]] = {}
+    for context in contexts:
+        for head in context.arrays.heads:
+            have = context.steps(head).tolist()
+            lost = tuple(step for step in context.arrays.steps(head).tolist() if step not in have)
+            if lost:
+                lacking.setdefault(lost, {}).setdefault(head, []).append(context.name)
+    return [_lack(lost, names) for lost, names in lacking.items()]
+
+
+def _lack(lost: tuple[int, ...], names: Mapping[str, list[str]]) -> str:
+    """Name the steps that some contexts lack."""
+    listed = ", ".join(str(step) for step in lost[:8]) + (", ..." if lost[8:] else "")
+    where = ", ".join(dict.fromkeys(name for group in names.values() for name in group))
+    steps = f"{len(lost)} step{'s' if len(lost) > 1 else ''}"
+    return f"{where}: no scores of the {' and '.join(names)} head at {steps} ({listed})"
 
 
 def _all(arrays: RunArrays) -> tuple[InContext, ...]:

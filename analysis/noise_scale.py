@@ -34,7 +34,7 @@ def noise_scale(
 
     Returns:
         With n examples and s the mean of `single`: |G|^2 = (n mean - s) / (n - 1) and
-        tr(Sigma) = n (s - mean) / (n - 1), equations A.2 and A.3 with batches of 1 and n.
+        tr(Sigma) = n (s - mean) / (n - 1): batches of 1 and of n.
 
     Raises:
         ShapeError: Fewer than two examples.

@@ -177,7 +177,8 @@ def _table(lines: Sequence[_Line], weights: Float[np.ndarray, "draw question"]) 
             continue
         at = int(np.argmax(value))
         rows.append([
-            line.mode, line.rule, float(value[0]), float(value[at]), int(line.series.steps[at]),
+            line.mode, line.rule, float(value[0]), [float(band[0][0]), float(band[1][0])],
+            float(value[at]), int(line.series.steps[at]),
             [float(band[0][at]), float(band[1][at])], float(value[-1]),
             [float(band[0][-1]), float(band[1][-1])],
         ])  # fmt: skip
@@ -185,6 +186,7 @@ def _table(lines: Sequence[_Line], weights: Float[np.ndarray, "draw question"]) 
         column("mode", "score", kind="text"),
         column("normalisation", "rule", kind="text"),
         column("first", "first", "share"),
+        column("first_interval", "interval of the first"),
         column("best", "best", "share"),
         column("best_step", "best at", "step"),
         column("best_interval", "interval of the best"),
@@ -302,7 +304,7 @@ def _notes(arrays: RunArrays, contexts: Sequence[InContext]) -> tuple[str, ...]:
             "no question-blind controls, demonstrations or PMI_DC: the answers were read after"
             f" their own question only; {COMMAND} reads them after other texts",
         )
-    notes = [note for context in contexts for note in missing_steps(context)]
+    notes = missing_steps(contexts)
     if DOMAIN not in arrays.contexts:
         notes.append("no PMI_DC: probe collect RUN --contexts domain collects what it needs")
     if not any(context.name in BLIND for context in contexts):

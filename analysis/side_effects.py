@@ -346,8 +346,9 @@ def _notes(arrays: RunArrays, tasks: Sequence[InContext]) -> tuple[str, ...]:
     elif not tasks:
         notes.append(f"no other task was scored; {COMMAND} --second FILE scores one")
     for head in arrays.heads:
-        lost = sorted(set(arrays.steps(head).tolist()) - set(arrays.effect_steps(head).tolist()))
-        if lost and head not in without:
-            count = arrays.steps(head).size
-            notes.append(f"{head}: side effects of {len(lost)} of {count} steps are not stored")
-    return (*notes, *(note for task in tasks for note in missing_steps(task)))
+        have, wanted = arrays.effect_steps(head), arrays.steps(head)
+        if head not in without and not np.isin(wanted, have).all():
+            notes.append(
+                f"{head}: side effects were measured at {have.size} of {wanted.size} steps"
+            )
+    return (*notes, *missing_steps(tasks))

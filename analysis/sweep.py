@@ -139,8 +139,6 @@ def half_way(steps: Int[np.ndarray, " step"], curve: Float[np.ndarray, " step"])
     return float(steps[after - 1] + part * (steps[after] - steps[after - 1]))
 
 
-def on_clock(
-    place: float, steps: Sequence[float], clock: Sequence[float] | Float[np.ndarray, " step"]
-) -> float:
+def on_clock(place: float, steps: Sequence[int | float], clock: Sequence[int | float]) -> float:
     """Read another clock (examples, summed learning rate) at a step between saved ones."""
     return float(np.interp(place, steps, clock)) if np.isfinite(place) else float("nan")

@@ -13,6 +13,7 @@ from critical_phase.checkpoints.examples import (
     draw_examples,
     encode_examples,
     examples_csv,
+    examples_sha256,
 )
 from critical_phase.checkpoints.full_slot import FullSlot
 from critical_phase.checkpoints.models import (
@@ -111,6 +112,7 @@ __all__ = [
     "encode",
     "encode_examples",
     "examples_csv",
+    "examples_sha256",
     "file_sha256",
     "has_factors",
     "hash_checkpoint",

@@ -230,11 +230,20 @@ def _write_weights(model: Any, tokenizer: Any, folder: Path) -> None:
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if isinstance(model, PeftModel):
         with quiet_peft():
-            model.save_pretrained(folder, save_embedding_layers=False)
+            model.save_pretrained(
+                folder, selected_adapters=_trained(model), save_embedding_layers=False
+            )
         return
     model.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
+
+
+def _trained(model: PeftModel) -> list[str]:
+    """Name the adapters that are trained; trainers of preferences keep a frozen one beside."""
+    free = [name.split(".") for name, p in model.named_parameters() if p.requires_grad]
+    names = [name for name in model.peft_config if any(name in parts for parts in free)]
+    return names or list(model.active_adapters)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """The answers a head is trained on, fixed before training starts."""
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -198,3 +200,11 @@ def _before(
             fix="set bos_token in the tokenizer, or use the kind 'shuffled_question'",
         )
     return (int(tokenizer.bos_token_id),)
+
+
+def examples_sha256(examples: Sequence[Example]) -> str:
+    """Hash the tokens a head is trained on, in training order."""
+    digest = hashlib.sha256()
+    for item in examples:
+        digest.update(json.dumps([item.question_ids, item.answer_ids]).encode() + b"\n")
+    return digest.hexdigest()

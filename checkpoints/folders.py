@@ -25,6 +25,7 @@ FULL_INDEX = "model.safetensors.index.json"
 DEFAULT_ADAPTER = "default"
 
 _NAME = re.compile(r"(?:checkpoint|step|global_step)[-_]?(\d+)")
+_REFERENCES = ("ref", "reference")
 _PICKLES = ("adapter_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -63,13 +64,15 @@ def list_folder(folder: Path, *, adapter_name: str | None = None) -> Listing:
     """
     if not folder.is_dir():
         raise CheckpointError(
-            "no such folder of checkpoints", where=str(folder), fix="run probe train first"
+            "no such folder of checkpoints",
+            where=str(folder),
+            fix="give the folder that holds checkpoint-<step>; probe train writes one",
         )
     named = [(p, s) for p in sorted(folder.iterdir()) if (s := step_of(p.name)) is not None]
     homes = {path: _adapters(path) for path, _ in named}
+    skipped = _drop_references(homes) if adapter_name is None else []
     chosen = _choose_adapter(folder, homes, adapter_name)
     saved: dict[int, SavedStep] = {}
-    skipped: list[str] = []
     for path, step in named:
         found = _read(path, step, homes[path], chosen)
         if isinstance(found, str):
@@ -119,7 +122,7 @@ def _read(path: Path, step: int, homes: dict[str, Path], chosen: str | None) -> 
     for name in _PICKLES:
         if any(path.glob(f"**/{name}")):
             return f"its weights are in a pickle file ({name}), which is never opened"
-    return "no complete adapter in it"
+    return "no complete adapter or model in it"
 
 
 def _adapters(path: Path) -> dict[str, Path]:
@@ -129,6 +132,21 @@ def _adapters(path: Path) -> dict[str, Path]:
     below = {p.name: p for p in sorted(path.iterdir()) if p.is_dir()}
     homes = {DEFAULT_ADAPTER: path, **below}
     return {name: home for name, home in homes.items() if _whole_adapter(home)}
+
+
+def _drop_references(homes: dict[Path, dict[str, Path]]) -> list[str]:
+    """Leave out the frozen adapter that trainers of preferences keep beside the trained one."""
+    dropped: set[str] = set()
+    for found in homes.values():
+        for name in _REFERENCES:
+            if name in found and len(found) > 1:
+                del found[name]
+                dropped.add(name)
+    return [
+        f"adapter {name!r} is left out as the frozen reference of the training; "
+        f"--adapter-name {name} reads it"
+        for name in sorted(dropped)
+    ]
 
 
 def _choose_adapter(

@@ -119,7 +119,7 @@ def random_twin(checkpoint: Checkpoint, *, seed: int) -> dict[str, torch.Tensor]
                 f"the update of {module} has the norm {norm}", where=str(checkpoint.path)
             )
         random_a, random_b = random_direction(module, a.shape, b.shape, seed)
-        factor = norm / update_norm(random_a, random_b, scaling)
+        factor = norm / update_norm(random_a, random_b, scaling) if norm else 0.0
         for suffix, value in zip(_FACTORS, (random_a, factor * random_b + 0.0), strict=True):
             tensors[_PREFIX + module + suffix] = torch.from_numpy(value.astype(np.float32))
     return tensors

@@ -11,6 +11,7 @@ from critical_phase.checkpoints.fresh_adapter import fresh_adapter, step_generat
 from critical_phase.checkpoints.parallel import join_processes
 from critical_phase.checkpoints.peft_state import adapter_state
 from critical_phase.checkpoints.recipe import Recipe, learning_rate
+from critical_phase.checkpoints.repeatable import repeatable
 from critical_phase.checkpoints.training_log import LogRow
 from critical_phase.checkpoints.training_state import State
 from critical_phase.errors import CheckpointError, ConfigError
@@ -65,7 +66,8 @@ class TrainingLoop:
         batch = self._examples[(step - 1) * recipe.batch_size : step * recipe.batch_size]
         tokens = sum(map(_predicted, batch))
         self._optimizer.zero_grad(set_to_none=True)
-        with step_generator(recipe, self._seed, step, self.processes.rank):
+        rank = self.processes.rank
+        with step_generator(recipe, self._seed, step, rank), repeatable(self.device):
             loss = self._backward(batch, tokens)
         parameters = list(self.parameters.values())
         loss = self.processes.add_up(parameters, loss)

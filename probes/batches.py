@@ -9,6 +9,7 @@ every prompt starts with can be left to a `Stem`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ from critical_phase.probes.plan import Plan
 Layout = Literal["packed", "cached", "naive"]
 _OWN_QUESTION = 0
 _PADDING = -1
+_PASSES = {"cpu": 64}
+"""So many more passes cost as much as one full batch, where slots are slow; elsewhere 8."""
 _KEPT_BYTES = 128 << 20
 """Batches are the same for every checkpoint and are kept up to this much memory."""
 
@@ -159,14 +162,12 @@ class Packer:
         return self.plan.answers[row][: -1 if self.lean else None]
 
     def _cut(self, lines: list[Line], batch_tokens: int) -> list[list[Line]]:
-        groups: list[list[Line]] = []
-        for line in sorted(lines, key=lambda line: len(line.tokens)):  # stable: plan order on ties
-            room = batch_tokens // (self.shared + len(line.tokens))
-            if groups and len(groups[-1]) < room:
-                groups[-1].append(line)
-            else:
-                groups.append([line])
-        return groups
+        """Cut sorted lines so that little is padded and batches are not needlessly many."""
+        lines = sorted(lines, key=lambda line: len(line.tokens))  # stable: plan order on ties
+        widths = [self.shared + len(line.tokens) for line in lines]
+        pass_cost = batch_tokens // _PASSES.get(self._device.type, 8)
+        cuts = cut_by_length(widths, batch_tokens, pass_cost)
+        return [lines[start:stop] for start, stop in pairwise(cuts)]
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
         width = max(len(line.tokens) for line in lines)
@@ -273,6 +274,43 @@ class Reads:
             then=then,
             parent=parent,
         )
+
+
+def cut_by_length(widths: Sequence[int], batch_tokens: int, pass_cost: int) -> list[int]:
+    """Cut ascending widths into batches of the least cost, each of at most `batch_tokens` slots.
+
+    Args:
+        widths: Slots of each line, ascending; lines of one width stay together while they fit.
+        batch_tokens: Most slots of a batch of more than one line.
+        pass_cost: What one more batch costs, in slots; padding costs its slots.
+
+    Returns:
+        The first line of every batch, and the number of lines.
+    """
+    starts = [i for i, width in enumerate(widths) if i == 0 or widths[i - 1] != width]
+    starts.append(len(widths))
+    tokens = [0, *accumulate(widths)]
+    best: list[tuple[int, int]] = [(0, 0)]  # cost of all lines before a start, and the cut before
+    for end in range(1, len(starts)):
+        width = widths[starts[end] - 1]
+        room = max(1, batch_tokens // width)
+        options = []
+        for begin in reversed(range(end)):
+            lines = starts[end] - starts[begin]
+            slots = lines * width
+            options.append((best[begin][0] + slots + -(-lines // room) * pass_cost, begin))
+            if slots - (tokens[starts[end]] - tokens[starts[begin]]) > batch_tokens:
+                break  # wider spans only pad more
+        best.append(min(options))
+    cuts, end = [len(widths)], len(starts) - 1
+    while end:
+        begin = best[end][1]
+        room = max(1, batch_tokens // widths[starts[end] - 1])
+        first, stop = starts[begin], starts[end]
+        parts = -(-(stop - first) // room)
+        cuts += [first + (stop - first) * part // parts for part in reversed(range(parts))]
+        end = begin
+    return cuts[::-1]
 
 
 def _tree_mask(

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from critical_phase.errors import CheckpointError
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.plan import Plan
-from critical_phase.probes.scoring import Scorer
+from critical_phase.probes.scoring import Scorer, Values
 
-_PLACES = 256
-"""Distributions that are compared at a time: bounds the memory of a large vocabulary."""
+_TILE = 1 << 20
+"""Log-probabilities compared at a time: small enough for a cache (3.5 times faster there)."""
 
 
 def divergence(
@@ -104,26 +104,28 @@ class DivergenceScorer(Scorer):
         self._plan, self._base, self._memory = plan, base, memory
         self._values = {name: np.full(plan.rows, np.nan) for name in Divergences.__annotations__}
 
-    def compare(self, logits: Tensor) -> None:
-        """Compare the batch's logits [1, place, vocabulary] with the base's."""
+    def read(self, logits: Tensor) -> Values:
+        """Compare a batch's logits [1, place, vocabulary] with the base's, place by place."""
         batch = self._batch
         assert batch is not None
-        reference = self._reference(batch)
-        local, source, token, first = batch.targets
+        _, source, token, _ = batch.targets
         assert np.array_equal(source, np.arange(len(source))), "a place belongs to two rows"
-        parts = []
-        wanted = torch.from_numpy(token).to(logits.device)
-        for start in range(0, len(source), _PLACES):
-            cut = slice(start, start + _PLACES)
-            parts.append(_compare(logits[0, cut], reference[cut], wanted[cut]))
-        to_base, from_base, loss = torch.cat(parts, dim=1).double().cpu().numpy()
-        size = len(batch.rows)
-        count = np.bincount(local, minlength=size)
-        for name, values in (("to_base", to_base), ("from_base", from_base)):
-            total = np.bincount(local, weights=values, minlength=size)
-            self._values[name][batch.rows] = total / count
-        self._values["loss"][batch.rows] = np.bincount(local, weights=loss, minlength=size)
-        self._values["first"][batch.rows[local[first == 1]]] = to_base[first == 1]
+        reference, wanted = self._reference(batch), torch.from_numpy(token).to(logits.device)
+        places = max(1, _TILE // logits.shape[-1])
+        cuts = [slice(start, start + places) for start in range(0, len(source), places)]
+        parts = [_compare(logits[0, cut], reference[cut], wanted[cut]) for cut in cuts]
+        return batch, torch.cat(parts, dim=1).cpu().double().numpy()
+
+    def add(self, *parts: Values) -> None:
+        """Average over the places of each row."""
+        for batch, (to_base, from_base, loss) in parts:
+            local, _, _, first = batch.targets
+            rows, size = batch.rows, len(batch.rows)
+            count = np.bincount(local, minlength=size)
+            self._values["to_base"][rows] = np.bincount(local, to_base, size) / count
+            self._values["from_base"][rows] = np.bincount(local, from_base, size) / count
+            self._values["loss"][rows] = np.bincount(local, loss, size)
+            self._values["first"][rows[local[first == 1]]] = to_base[first == 1]
 
     @property
     def divergences(self) -> Divergences:

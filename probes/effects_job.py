@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from critical_phase.probes.attention_row import own_config
@@ -21,6 +20,7 @@ from critical_phase.probes.effect_files import (
     effects_key,
     right_rows,
 )
+from critical_phase.probes.forward import forward_all
 from critical_phase.probes.gradient_noise import gradient_norms
 from critical_phase.probes.leftovers import remove_leftovers
 from critical_phase.probes.neutral_texts import NeutralTexts
@@ -134,8 +134,9 @@ class EffectsJob(UnitWork):
                 with slot.live() as parameters:
                     gradients = gradient_norms(slot.model, parameters, drawn.examples)
         effects = Effects(found["questions"], found.get("texts"), gradients)
-        digest = hashlib.sha256(b"".join(part.loss.tobytes() for part in found.values()))
-        return digest.hexdigest(), lambda: self._write(unit, effects, digest.hexdigest())
+        values = [part.loss.tobytes() + part.to_base.tobytes() for part in found.values()]
+        digest = hashlib.sha256(b"".join(values)).hexdigest()
+        return digest, lambda: self._write(unit, effects, digest)
 
     def _write(self, unit: Unit, effects: Effects, digest: str) -> None:
         slot, plan = self._slot, self._plan
@@ -153,13 +154,10 @@ class EffectsJob(UnitWork):
         write_file(path, "effects", effects_datasets(effects, plan.texts), coordinates, attributes)
         self._manifest.ensure("effects", unit, path, key)
 
-    @torch.no_grad()
     def _compare(self, packer: Packer, base: Callable[[Batch], Tensor]) -> Divergences:
         scorer = DivergenceScorer(self._sites.unembed, packer.plan, base, self.memory)
-        with scorer.attached():
-            for batch in packer:
-                scorer.start(batch)
-                scorer.compare(self._logits(batch))
+        assert self._slot is not None
+        forward_all(self._slot.model, packer, scorer, [], {})
         return scorer.divergences
 
     def _base_logits(self, batch: Batch) -> Tensor:
@@ -181,6 +179,7 @@ class EffectsJob(UnitWork):
             dtype=model.dtype,
             device=model.device,
             batch_tokens=self._most,
+            lean=True,
         )
 
     def _key(self, unit: Unit) -> dict[str, Any]:

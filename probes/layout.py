@@ -93,8 +93,10 @@ def choose_score_layout(
         return naive, LayoutChoice("naive", "naive rows were asked for", float("nan"))
     tolerance = TOLERANCES.get(scene.model.dtype, 1e-4)  # type: ignore[call-overload]
     questions = gate_questions(scene.plan)
-    rows = [row for question in questions for row in scene.plan.rows_of[question]]
-    reference = _scores(scene, naive, list(naive.alone(questions)))[:, rows]
+    # The last candidate comes after all others, so what leaks between them reaches it.
+    rows = sorted({scene.plan.rows_of[q][end] for q in questions for end in (0, -1)})
+    alone = [batch for batch in naive.alone(questions) if batch.rows[0] in rows]
+    reference = _scores(scene, naive, alone)[:, rows]
     reasons, difference = [], float("inf")
     for packer in offers:
         name = packer.layout + (f" after {packer.shared} shared tokens" if packer.shared else "")

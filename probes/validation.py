@@ -117,8 +117,10 @@ def _dataset_problems(file: h5py.File, path: Path, name: str) -> list[str]:
 
 
 def _effect_problems(file: h5py.File, path: Path, names: tuple[str, ...]) -> list[str]:
-    """Name groups of datasets that are not whole, and values below zero."""
+    """Name groups of datasets that are not whole, and values that cannot be."""
     problems = []
+    if file.attrs.get("head") == "base" and "gradient_sq" in names:
+        problems.append("gradient_sq: the base has no adapter")
     for group in TOGETHER:
         absent = [name for name in group if name not in names]
         if len(absent) < len(group):

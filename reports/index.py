@@ -9,6 +9,7 @@ from critical_phase.atomic import write_text
 from critical_phase.errors import StoreError
 from critical_phase.reports import page, policy
 from critical_phase.reports.load import Json, read_json
+from critical_phase.reports.sweep import SUMMARY, write_sweep_page
 from critical_phase.reports.text import scrub
 
 
@@ -35,6 +36,8 @@ class Entry:
 def write_index(folder: Path) -> Path:
     """Write `index.html` for every run below a folder and say where it is.
 
+    A folder that `probe sweep` made keeps the page of the sweep, which lists the same runs.
+
     Args:
         folder: Folder whose sub-folders are runs. One that cannot be read is listed
             with the reason.
@@ -46,6 +49,8 @@ def write_index(folder: Path) -> Path:
         raise StoreError(
             "no folder of runs here", where=str(folder), fix="give the folder that holds the runs"
         )
+    if (folder / SUMMARY).is_file():
+        return write_sweep_page(folder)
     entries = [entry(path.parent) for path in sorted(folder.glob("*/run.json"))]
     entries.sort(key=lambda item: (item.date, item.name), reverse=True)
     target = folder / "index.html"

@@ -28,14 +28,15 @@ def _fits(other: Question, question: Question, answer: str) -> bool:
 
 def _check(pool: Pool) -> None:
     texts = Counter(question.question for question in pool.questions)
-    listing = Counter(text for question in pool.questions for text in set(question.candidates))
+    listed = [(q.question, answer) for q in pool.questions for answer in set(q.candidates)]
+    both, listing = Counter(listed), Counter(answer for _, answer in listed)
     without = [
         question.id
         for question in pool.questions
         for answer in question.wrong
-        # The sum counts a question twice that has both: only where it is large, look closely.
-        if texts[question.question] + listing[answer] >= len(pool.questions)
-        and not any(_fits(other, question, answer) for other in pool.questions)
+        # All questions but those with this text, with this answer, or with both.
+        if len(pool.questions)
+        == texts[question.question] + listing[answer] - both[question.question, answer]
     ]
     if without:
         raise _none_for(list(dict.fromkeys(without)))

@@ -90,8 +90,8 @@ def test_steps_are_sorted_as_numbers_and_partial_folders_are_said(
     series = list_series(tmp_path / "s")
     assert series.steps == (1, 10)
     assert series.warnings == (
-        "skipped checkpoint-2: no complete adapter in it",
-        "skipped checkpoint-3: no complete adapter in it",
+        "skipped checkpoint-2: no complete adapter or model in it",
+        "skipped checkpoint-3: no complete adapter or model in it",
     )
 
 

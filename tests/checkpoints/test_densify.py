@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_models import tiny_llama
 from tiny_training import RECIPE, hashes, head_folder, random_examples, train
 
@@ -118,3 +119,13 @@ def test_which_steps_were_saved_does_not_tell_trainings_apart(tmp_path: Path) ->
     (tmp_path / "done.json").write_text(json.dumps({**note, "save_at": [0, 12]}))
     assert head_folder(tmp_path).finished
     assert head_folder(tmp_path).missing([0, 3, 12, 5]) == (3, 5)
+
+
+@pytest.mark.gpu
+def test_a_replay_on_a_gpu_gives_the_same_bits(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    train(tiny_llama().to("cuda"), tmp_path, save_at=[0, 7, 12])
+    folder, model = head_folder(tmp_path), tiny_llama().to("cuda")
+    given = random_examples(24)
+    assert densify(model, given, RECIPE, [5, 6, 11], folder, seed=5, pad_id=1) == (5, 6, 11)

@@ -12,6 +12,7 @@ from hub_cache import download, prepare
 from planted_sets import ARC_CHALLENGE, ARC_EASY, PLANTED, Planted
 
 from critical_phase.checkpoints import NAMED_SETS, NamedSet, read_named_set, read_questions
+from critical_phase.checkpoints.named_sets import hub
 from critical_phase.checkpoints.named_sets.named_set import Part, mixed
 from critical_phase.checkpoints.named_sets.reader import read_set
 from critical_phase.checkpoints.prompts import PROMPTS
@@ -186,6 +187,15 @@ def test_a_hub_that_cannot_be_reached_costs_no_retries(
     fresh = replace(NAMED_SETS["arc_easy"], train=(Part("allenai/ai2_arc", "ARC-Easy", "test"),))
     assert read_set(fresh, "train", home=home).questions == ARC_EASY.eval
     assert time.perf_counter() - begin < 5
+
+
+def test_a_hub_that_does_not_answer_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError("name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.utils.get_session", refuse)
+    with pytest.warns(UserWarning, match="hub cannot be reached: question sets are read from the"):
+        assert not hub._reachable.__wrapped__()
 
 
 @pytest.mark.slow

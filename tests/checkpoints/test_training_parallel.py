@@ -18,7 +18,7 @@ from critical_phase.checkpoints.parallel import (
     main_process,
 )
 
-# The last batch has three answers, then none for one of the processes.
+# The last batch has one answer: none for one of the processes.
 RECIPE = Recipe(steps=6, batch_size=4, lr=1e-3, rank=4, alpha=8, accumulate=2)
 EXAMPLES = random_examples(21)
 
@@ -54,9 +54,9 @@ def test_two_processes_train_the_adapters_of_one(tmp_path: Path) -> None:
     for step in one.steps:
         a, b = (load_file(s.at(step).path / "adapter_model.safetensors") for s in (one, two))
         # Sums of float32 in another order (eps 1e-7) reach a weight through Adam, which
-        # divides by the gradient's own size: a relative error of 1e-3 or so in elements
-        # whose terms nearly cancel, times 6 steps of lr 1e-3.
-        assert all(torch.allclose(a[name], b[name], rtol=0, atol=6e-6) for name in a)
+        # divides by the gradient's own size: a relative error of up to 1e-4 where the
+        # terms of a sum nearly cancel, times 6 steps of lr 1e-3.
+        assert all(torch.allclose(a[name], b[name], rtol=0, atol=6e-7) for name in a)
     logs = [read_log(tmp_path / name / "log.csv") for name in ("one", "two")]
     for x, y in zip(*logs, strict=True):
         assert (x.step, x.examples, x.tokens, x.input_tokens) == (

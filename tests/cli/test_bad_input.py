@@ -151,4 +151,4 @@ def test_a_misspelt_kind_of_negatives_is_found_before_any_training(
 def test_training_of_no_step_is_refused_in_a_dry_run_too(probe: Probe, tmp_path: Path) -> None:
     shown = probe("train", "--out", tmp_path / "r", "--steps", 0, "--dry-run")
     assert shown.code == 2
-    assert "steps must be above 0" in shown.err
+    assert "setting steps: input should be greater than or equal to 1" in shown.err

@@ -217,8 +217,8 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_written(
 def test_a_head_that_notes_no_examples_has_no_gradients(probe: Probe, run: Path) -> None:
     (run / "heads/negative/examples.csv").unlink()
     shown = probe("effects", run, "--gradients", 4)
-    assert shown.code == 4
-    assert "cannot read the training examples" in shown.err
+    assert shown.code == 2
+    assert "the negative head does not say what it was trained on" in shown.err
 
 
 def test_windows_follow_the_option_and_the_model(probe: Probe, run: Path, tmp_path: Path) -> None:
@@ -230,3 +230,13 @@ def test_windows_follow_the_option_and_the_model(probe: Probe, run: Path, tmp_pa
     probe("effects", run, "--text", path, "--checkpoints", "0", "--window", 16, "--overwrite")
     assert read_effects(first)["windows_text"].tolist() == [10]
     assert read_effects(first)["tokens_text"].tolist() == [150]
+
+
+def test_the_organism_has_neutral_texts_of_its_own(probe: Probe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert probe("train", "--out", out, "--steps", 2, "--heads", "negative").code == 0
+    shown = probe("effects", out, "--limit", 10, "--second", "organism", "--checkpoints", "0,2")
+    assert shown.code == 0
+    found = read_effects(out / "effects/negative/step-00000002.h5")
+    assert (found["kl_text"].shape, found["kl_question"].shape) == ((64,), (10,))
+    assert 0 < found["kl_text"].mean() < found["kl_question"].mean()

@@ -7,10 +7,30 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_models import tiny_llama, word_tokenizer
+from tiny_run import colour_questions
+from tiny_series import write_full_series
+from transformers import AutoModelForCausalLM
 
-from critical_phase.checkpoints import AdapterSlot, Checkpoint, list_series
+from critical_phase.checkpoints import (
+    AdapterSlot,
+    Checkpoint,
+    FullSlot,
+    Question,
+    list_series,
+    prompt_format,
+)
 from critical_phase.errors import CheckpointError
-from critical_phase.probes import CollectSettings, Plan, Unit, collect, make_units
+from critical_phase.probes import (
+    CollectSettings,
+    Plan,
+    Unit,
+    collect,
+    make_plan,
+    make_units,
+    read_scores,
+    unit_path,
+)
 from critical_phase.probes.landing import StaleAdapters, is_neutral
 
 LEAN = CollectSettings(())
@@ -20,6 +40,21 @@ LEAN = CollectSettings(())
 def series(tmp_path: Path, make_adapters: Callable[..., Any]) -> tuple[Checkpoint, ...]:
     checkpoints: tuple[Checkpoint, ...] = make_adapters(tmp_path / "heads", "llama", (0, 1, 2))
     return checkpoints
+
+
+@pytest.fixture
+def full_plan() -> Plan:
+    questions = [
+        Question(
+            id=str(one["id"]),
+            question=str(one["question"]),
+            candidates=tuple(one["candidates"]),  # type: ignore[arg-type]
+            answer=int(str(one["answer"])),
+            group="",
+        )
+        for one in colour_questions(0, 4)
+    ]
+    return make_plan(questions, word_tokenizer(), prompt_format("plain"))
 
 
 def test_an_adapter_that_stays_behind_is_refused(
@@ -52,7 +87,7 @@ def test_an_adapter_that_never_arrives_is_refused(
     monkeypatch.setattr(AdapterSlot, "load", lambda slot, checkpoint: checkpoint.sha256)
     units = make_units({"negative": series})
     monkeypatch.setattr(AdapterSlot, "_merge", lambda slot: None)
-    with pytest.raises(CheckpointError, match=r"differs from a fresh load|changes no logit"):
+    with pytest.raises(CheckpointError, match=r"differ from a fresh load|change no logit"):
         collect(tmp_path, make_model("llama"), plan, units[2:], settings=LEAN)
 
 
@@ -106,6 +141,55 @@ def test_an_adapter_of_another_model_is_refused(
     units = (Unit("negative", 2, series[2]),)
     with pytest.raises((CheckpointError, ValueError), match=r"does not fit|Target modules"):
         collect(tmp_path, make_model("gpt2"), plan, units, settings=LEAN)
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> tuple[Checkpoint, ...]:
+    return list_series(write_full_series(tmp_path / "full", (0, 1, 2))).checkpoints
+
+
+def test_full_weights_are_collected_and_step_0_agrees_with_the_base(
+    full: tuple[Checkpoint, ...], full_plan: Plan, tmp_path: Path
+) -> None:
+    units = make_units({"positive": full})
+    report = collect(tmp_path / "r", tiny_llama(), full_plan, units, settings=LEAN)
+    assert not report.failed
+    stored = [read_scores(unit_path(tmp_path / "r", "scores", unit)) for unit in units]
+    found = [file.logprob_sum for file in stored]
+    assert (found[0] == found[1]).all()
+    assert not (found[1] == found[2]).any()
+    fresh = AutoModelForCausalLM.from_pretrained(full[2].path).eval()
+    again = collect(tmp_path / "f", fresh, full_plan, units[:1], settings=LEAN)
+    assert not again.failed
+    alone = read_scores(unit_path(tmp_path / "f", "scores", units[0])).logprob_sum
+    assert found[3] == pytest.approx(alone, abs=1e-5)
+
+
+def test_full_weights_that_stay_behind_are_refused(
+    full: tuple[Checkpoint, ...], full_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, first = FullSlot.load, []
+
+    def stale(slot: FullSlot, checkpoint: Checkpoint) -> str:
+        if not first:
+            first.append(load(slot, checkpoint))
+        return checkpoint.sha256  # claims to have landed
+
+    monkeypatch.setattr(FullSlot, "load", stale)
+    units = make_units({"positive": full})
+    with pytest.raises(CheckpointError, match=r"hold different weights .* exactly the same"):
+        collect(tmp_path / "r", tiny_llama(), full_plan, units, settings=LEAN)
+
+
+def test_adapters_and_full_weights_are_not_mixed_in_one_collection(
+    full: tuple[Checkpoint, ...],
+    series: tuple[Checkpoint, ...],
+    full_plan: Plan,
+    tmp_path: Path,
+) -> None:
+    units = make_units({"positive": full, "negative": series})
+    with pytest.raises(CheckpointError, match="adapters or full weights, not both"):
+        collect(tmp_path / "r", tiny_llama(), full_plan, units, settings=LEAN)
 
 
 def test_listing_is_numeric(series: tuple[Checkpoint, ...], tmp_path: Path) -> None:

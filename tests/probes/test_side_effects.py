@@ -260,6 +260,33 @@ def test_bfloat16_bases_run_unmerged_and_start_at_nothing(
     assert (found["gradient_sq"] > 0).all()
 
 
+def test_a_batch_that_does_not_fit_the_memory_is_cut(
+    units: tuple[Unit, ...],
+    effects_plan: EffectsPlan,
+    make_model: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    small, model, plan = (
+        make_model("llama"),
+        make_model("llama"),
+        replace(effects_plan, examples=None),
+    )
+    forward, refused = small.forward, []
+
+    def crowded(**inputs: Any) -> Any:
+        if len(inputs["input_ids"]) > 2:
+            refused.append(inputs)
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(**inputs)
+
+    small.forward = crowded
+    side_effects(tmp_path / "a", small, plan, units[:1], fail_fast=True)
+    side_effects(tmp_path / "b", model, plan, units[:1], fail_fast=True)
+    assert refused
+    ours, other = read(tmp_path / "a", units[0]), read(tmp_path / "b", units[0])
+    np.testing.assert_allclose(ours["nll_text"], other["nll_text"], rtol=1e-5)
+
+
 def test_repeating_does_nothing_and_order_does_not_matter(
     units: tuple[Unit, ...],
     effects_plan: EffectsPlan,

@@ -11,7 +11,6 @@ import click
 import numpy as np
 
 from critical_phase.checkpoints import (
-    Checkpoint,
     Question,
     choose_device,
     dtype_named,
@@ -79,7 +78,7 @@ def collect_run(
     ready = prepare(path, settings)
     for text in ready.warnings:
         say(f"warning: {text}")
-    note_collected(ready.run, _chosen(ready.units))
+    note_collected(ready.run, ready.units)
     if overwrite:
         ready.run.plan.unlink(missing_ok=True)  # written again by the first thing collect does
     with bar("collect", len(ready.units)) as update, stop_on_interrupt() as stop:
@@ -172,15 +171,6 @@ def sample_questions(
     rng = np.random.default_rng([seed, 3])
     chosen = np.sort(rng.choice(len(questions), size=limit, replace=False))
     return tuple(questions[int(index)] for index in chosen)
-
-
-def _chosen(units: tuple[Unit, ...]) -> dict[str, list[Checkpoint]]:
-    """Return the checkpoints of the units by head."""
-    found: dict[str, list[Checkpoint]] = {}
-    for unit in units:
-        if unit.checkpoint is not None:
-            found.setdefault(unit.head, []).append(unit.checkpoint)
-    return found
 
 
 def _pattern_rows(questions: tuple[Question, ...], settings: CollectSettings) -> tuple[int, ...]:

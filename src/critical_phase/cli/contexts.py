@@ -74,7 +74,8 @@ def collect_contexts(
     if not names:
         return {}
     ready = prepare(path, settings)
-    train = read_questions(ready.run.questions("train"))
+    asked = ready.run.questions("train")  # a run of series made elsewhere has none
+    train = read_questions(asked) if asked.is_file() else ()
     plans = {name: _plan(name, ready, train, settings.seed) for name in names}
     reports: dict[str, CollectReport] = {}
     with stop_on_interrupt() as stop:

@@ -73,7 +73,7 @@ def _densify_one(head: HeadTraining, steps: tuple[int, ...]) -> None:
     )
     style = prompt_format(settings.prompt or "")
     examples = encode_examples(tokenizer, style, head.data.drawn(head.name))
-    folder = TrainingFolder(head.run.head(head.name), head.identity(model_sha256(model)))
+    folder = TrainingFolder(head.run.head(head.name), head.identity(model_sha256(model), examples))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     with bar(f"densify {head.name}", max(steps)) as progress:
         densify(

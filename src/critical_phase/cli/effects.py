@@ -8,24 +8,17 @@ from typing import Literal
 import click
 from pydantic import Field
 
-from critical_phase.checkpoints import ORGANISM, model_sha256, prompt_format
+from critical_phase.checkpoints import ORGANISM, model_sha256
 from critical_phase.cli.collect import (
     PARTIAL,
     Prepared,
     prepare,
-    sample_questions,
     stop_on_interrupt,
 )
 from critical_phase.cli.console import bar, brief_steps, result, say
-from critical_phase.cli.contexts import collect_plan
-from critical_phase.cli.effects_inputs import (
-    check_second,
-    gradient_examples,
-    neutral_texts,
-    write_texts,
-)
-from critical_phase.cli.question_sets import default_prompt, read_evaluation
+from critical_phase.cli.effects_inputs import gradient_examples, neutral_texts, write_texts
 from critical_phase.cli.run_folder import open_run, read_record, update_record
+from critical_phase.cli.second_task import score_second, second_task
 from critical_phase.cli.settings import CollectSettings, Settings, command_line, resolve
 from critical_phase.errors import ConfigError
 from critical_phase.probes import (
@@ -33,14 +26,10 @@ from critical_phase.probes import (
     EffectsPlan,
     EffectsReport,
     Failure,
-    check_fits,
-    make_plan,
     side_effects,
     unit_path,
 )
 from critical_phase.probes import EffectsSettings as ProbeSettings
-
-SECOND = "second"
 
 
 class EffectsSettings(Settings):
@@ -104,8 +93,8 @@ def effects_run(
     """
     measures = asks_for_effects(path, settings)
     ready = prepare(path, settings.collecting())
-    other = None if settings.second is None else _second(ready, settings)
-    for text in ready.warnings:
+    other = _other_task(ready, settings)
+    for text in (other or ready).warnings:
         say(f"warning: {text}")
     with stop_on_interrupt() as stop:
         effects = _measure(ready, settings, command, overwrite, stop) if measures else None
@@ -113,7 +102,15 @@ def effects_run(
             return EffectsDone(effects, None)
         if effects is not None:  # the first part left its adapters in the model
             other = replace(other, model=prepare(path, settings.collecting()).model)
-        return EffectsDone(effects, _score_second(other, settings, command, overwrite, stop))
+        second = score_second(
+            other,
+            str(settings.second),
+            settings.collecting(),
+            command=command,
+            overwrite=overwrite,
+            stop=stop,
+        )
+        return EffectsDone(effects, second)
 
 
 def asks_for_effects(path: Path, settings: EffectsSettings) -> bool:
@@ -131,6 +128,13 @@ def asks_for_effects(path: Path, settings: EffectsSettings) -> bool:
             fix="give --text FILE (one text per line), --second FILE or --gradients 64",
         )
     return False
+
+
+def _other_task(ready: Prepared, settings: EffectsSettings) -> Prepared | None:
+    if settings.second is None:
+        return None
+    equal, collecting = settings.equal_candidates, settings.collecting()
+    return second_task(ready, settings.second, collecting, equal_candidates=equal)
 
 
 def effects_plan(ready: Prepared, settings: EffectsSettings) -> EffectsPlan:
@@ -182,45 +186,6 @@ def _measure(
             "windows": int(plan.texts.windows.sum()),
         }
     update_record(run, command, effects=note)
-    if report.remaining:
-        raise KeyboardInterrupt
-    return report
-
-
-def _second(ready: Prepared, settings: EffectsSettings) -> Prepared:
-    """Put the questions of the other task in the place of the run's own."""
-    assert settings.second is not None
-    found = read_evaluation(settings.second, settings.equal_candidates)
-    questions = sample_questions(found.questions, settings.limit, settings.seed)
-    warning = check_second(ready.run, questions)
-    prompt = default_prompt(settings.second) or ready.record["recipe"]["prompt"]
-    plan = make_plan(questions, ready.tokenizer, prompt_format(prompt))
-    config = ready.model.config.get_text_config()
-    check_fits(plan, getattr(config, "max_position_embeddings", None))
-    warnings = (*ready.warnings, *([warning] if warning else []), *found.notes)
-    return replace(ready, questions=questions, plan=plan, warnings=warnings)
-
-
-def _score_second(
-    ready: Prepared,
-    settings: EffectsSettings,
-    command: str,
-    overwrite: bool,
-    stop: Callable[[], bool],
-) -> CollectReport:
-    """Score the other task as a context of the run and note how it was made."""
-    report = collect_plan(SECOND, ready.plan, ready, settings.collecting(), overwrite, stop)
-    source = str(settings.second)
-    note = {
-        "questions": Path(source).name if Path(source).exists() else source,
-        "rows": ready.plan.rows,
-        "plan_sha256": ready.plan.sha256,
-        "prompt": ready.plan.prompt_format,
-        "seed": settings.seed,
-        "warnings": list(ready.warnings),
-    }
-    known = read_record(ready.run).get("contexts", {})
-    update_record(ready.run, command, contexts={**known, SECOND: {**known.get(SECOND, {}), **note}})
     if report.remaining:
         raise KeyboardInterrupt
     return report
@@ -299,7 +264,7 @@ def plan_lines(path: Path, settings: EffectsSettings) -> list[str]:
             )
         lines.append(f"gradients: of {settings.gradients} training examples per checkpoint")
         lines.append(f"effects files: {len(ready.units)}, of which {there} exist")
-    if settings.second is not None:
-        second = _second(ready, settings)
+    second = _other_task(ready, settings)
+    if second is not None:
         lines.append(f"second task: {len(second.questions)} questions, {second.plan.rows} rows")
     return lines

@@ -1,25 +1,17 @@
-"""What side effects are measured on: neutral texts, training examples, another task."""
+"""What side effects are measured on: neutral texts and training examples."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from critical_phase.atomic import write_text
-from critical_phase.checkpoints import (
-    ORGANISM,
-    Question,
-    QuestionFile,
-    prompt_format,
-    read_questions,
-)
+from critical_phase.checkpoints import ORGANISM, prompt_format, read_questions
 from critical_phase.checkpoints.examples_file import read_examples
 from critical_phase.checkpoints.organism_set import organism_neutral_texts
 from critical_phase.cli.collect import Prepared
-from critical_phase.cli.question_sets import leaked_questions
-from critical_phase.cli.run_folder import RunFolder
-from critical_phase.errors import ConfigError, InputError, QuestionError
+from critical_phase.errors import ConfigError, InputError
 from critical_phase.probes import DrawnExamples, NeutralTexts, draw_for_gradients, encode_texts
 
 LEAST_GRADIENTS = 2
@@ -82,8 +74,8 @@ def gradient_examples(ready: Prepared, count: int, seed: int) -> Mapping[str, Dr
     """Draw training examples of every chosen head; None where no gradient is asked for.
 
     Raises:
-        ConfigError: A head was trained on fewer examples.
-        CheckpointError: A head does not say what it was trained on.
+        ConfigError: A head was trained on fewer examples, or does not say on which.
+        CheckpointError: Its list of examples is damaged or does not fit the questions.
     """
     if not count:
         return None
@@ -97,10 +89,15 @@ def gradient_examples(ready: Prepared, count: int, seed: int) -> Mapping[str, Dr
 
 
 def _draw(ready: Prepared, head: str, count: int, rng: np.random.Generator) -> DrawnExamples:
-    path = ready.run.head(head) / "examples.csv"
-    questions = read_questions(ready.run.questions("train"))
+    path, asked = ready.run.head(head) / "examples.csv", ready.run.questions("train")
+    if not path.is_file() or not asked.is_file():
+        raise ConfigError(
+            f"gradients are asked for, but the {head} head does not say what it was trained on",
+            where=str(path),
+            fix="leave --gradients out; only heads that probe train finished note their examples",
+        )
     style = prompt_format(ready.record["recipe"]["prompt"])
-    examples = read_examples(path, questions, ready.tokenizer, style)
+    examples = read_examples(path, read_questions(asked), ready.tokenizer, style)
     if count > len(examples):
         raise ConfigError(
             f"{count} gradients are asked for, but the {head} head saw {len(examples)} examples",
@@ -108,26 +105,3 @@ def _draw(ready: Prepared, head: str, count: int, rng: np.random.Generator) -> D
             fix=f"give --gradients at most {len(examples)}",
         )
     return draw_for_gradients(examples, count, rng)
-
-
-def check_second(run: RunFolder, questions: Sequence[Question]) -> str:
-    """Refuse another task that the run was trained on; say so where that is not known.
-
-    Returns:
-        A warning, or an empty text.
-
-    Raises:
-        QuestionError: Questions are also trained on; the message counts them.
-    """
-    path = run.questions("train")
-    if not path.is_file():
-        return "second task: what the heads were trained on is not known, leaks were not checked"
-    training = QuestionFile(read_questions(path), ())
-    leaked = leaked_questions(training, QuestionFile(tuple(questions), ()))
-    if leaked:
-        raise QuestionError(
-            f"{len(leaked)} of {len(questions)} questions of the second task are trained on, "
-            f"first {leaked[0]!r}",
-            fix="give --second questions that the heads have not seen",
-        )
-    return ""

@@ -1,5 +1,6 @@
 """Train one head of a run on a base that is loaded afresh."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from critical_phase.checkpoints import (
     dtype_named,
     encode_examples,
     examples_csv,
+    examples_sha256,
     load_model,
     model_sha256,
     prompt_format,
@@ -41,7 +43,7 @@ class HeadTraining:
         number = HEADS.index(self.name)
         return int(np.random.default_rng([self.data.settings.seed, 2, number]).integers(2**31))
 
-    def identity(self, base_sha256: str) -> dict[str, object]:
+    def identity(self, base_sha256: str, examples: Sequence[Example]) -> dict[str, object]:
         """Return what fixes the training, as noted beside every adapter."""
         settings = self.data.settings
         negative = self.name == "negative"
@@ -54,6 +56,7 @@ class HeadTraining:
         return {
             "base_model": settings.model,
             "base_sha256": base_sha256,
+            "examples_sha256": examples_sha256(examples),
             "head": self.name,
             "negatives": settings.negatives if negative else None,
             "prompt": settings.prompt,
@@ -78,8 +81,8 @@ def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
     )
     style = prompt_format(settings.prompt or "")
     examples = encode_examples(tokenizer, style, head.data.drawn(head.name))
-    folder = TrainingFolder(head.run.head(head.name), head.identity(model_sha256(model)))
-    if folder.finished:
+    folder = TrainingFolder(head.run.head(head.name), head.identity(model_sha256(model), examples))
+    if folder.finished and not folder.missing(save_at):
         say(f"train {head.name}: finished before")
         return
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

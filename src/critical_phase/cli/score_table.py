@@ -49,7 +49,8 @@ class OneStep:
         """Combine the heads of a mode; `base` is the model alone."""
         if mode == BASE:
             return np.asarray(self.logprobs[BASE], dtype=np.float64)
-        return combine(self, mode, weight).values[0]
+        values: Float[np.ndarray, " row"] = combine(self, mode, weight).values[0]
+        return values
 
 
 @dataclass(frozen=True, slots=True)

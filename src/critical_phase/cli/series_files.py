@@ -1,6 +1,6 @@
 """The checkpoints of a run's heads, trained here or made elsewhere (series.json)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from critical_phase.checkpoints import (
 from critical_phase.checkpoints.hub_files import split_revision
 from critical_phase.cli.run_folder import RunFolder, elsewhere_of
 from critical_phase.errors import CheckpointError
+from critical_phase.probes import Unit
 
 
 def write_elsewhere(run: RunFolder, heads: Mapping[str, Mapping[str, Any]]) -> None:
@@ -98,20 +99,16 @@ def choose_series(run: RunFolder, head: str, expression: str, *, fetch: bool) ->
     return Series(unread, source.warnings)
 
 
-def note_collected(run: RunFolder, chosen: Mapping[str, Sequence[Checkpoint]]) -> None:
+def note_collected(run: RunFolder, units: Iterable[Unit]) -> None:
     """Note hash and place of every checkpoint made elsewhere that is collected now."""
     heads = elsewhere_of(run)
-    if not heads:
-        return
-    for head, entry in heads.items():
-        entry["checkpoints"] = {
-            **entry.get("checkpoints", {}),
-            **{
-                str(item.step): {"sha256": item.sha256, "path": str(item.path)}
-                for item in chosen.get(head, ())
-            },
-        }
-    write_elsewhere(run, heads)
+    for unit in units:
+        item = unit.checkpoint
+        if unit.head in heads and item is not None:
+            noted = heads[unit.head].setdefault("checkpoints", {})
+            noted[str(unit.step)] = {"sha256": item.sha256, "path": str(item.path)}
+    if heads:
+        write_elsewhere(run, heads)
 
 
 def _chosen(series: Series, steps: Sequence[int]) -> Series:

@@ -138,6 +138,7 @@ class StoredEffects:
         """Look at which steps of which head have a file."""
         self._folder = run.path / EFFECTS
         self._steps = {head: stored_steps(self._folder / head) for head in (BASE, *HEADS)}
+        self._read: dict[str, dict[str, np.ndarray]] = {}
 
     def files(self, head: str) -> dict[int, Path]:
         """Files of a head by step."""
@@ -148,15 +149,17 @@ class StoredEffects:
         return self._steps.get(head, ())
 
     def read(self, head: str) -> dict[str, Float[np.ndarray, "step ..."]]:
-        """Read every dataset of a head; NaN at steps that do not have it.
+        """Read every dataset of a head, once; NaN at steps that do not have it.
 
         Raises:
             StoreError: A dataset has another size at another step.
         """
-        paths = self.files(head)
-        tables = [read_effects(path) for path in paths.values()]
-        names = sorted({name for table in tables for name in table})
-        return {name: _aligned(name, tables, tuple(paths.values())) for name in names}
+        if head not in self._read:
+            paths = self.files(head)
+            tables = [read_effects(path) for path in paths.values()]
+            names = sorted({name for table in tables for name in table})
+            self._read[head] = {n: _aligned(n, tables, tuple(paths.values())) for n in names}
+        return self._read[head]
 
 
 def _aligned(

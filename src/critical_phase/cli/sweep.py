@@ -15,6 +15,7 @@ from critical_phase.cli.sweep_file import Sweep, read_sweep
 from critical_phase.cli.sweep_pool import Outcome, run_pool, run_serial
 from critical_phase.cli.sweep_reuse import head_settings
 from critical_phase.cli.sweep_summary import summarise
+from critical_phase.cli.train import check_names, with_defaults
 from critical_phase.errors import ConfigError
 
 Values = dict[str, Any]
@@ -49,6 +50,7 @@ def sweep_run(
         raise ConfigError(f"asked for {jobs} jobs", fix="give --jobs a positive number")
     sweep = read_sweep(file)
     every = cell_tasks(sweep, out, command)
+    check_cells(every)
     chosen = choose_shard(every, shard)
     with stop_on_interrupt() as stop:
         outcome = run_serial(chosen, stop) if jobs == 1 else run_pool(chosen, jobs, stop)
@@ -61,6 +63,21 @@ def cell_tasks(sweep: Sweep, out: Path, command: str) -> list[CellTask]:
         CellTask(out, sweep.name, cell, sweep.collect, sweep.analyze, command)
         for cell in sweep.cells
     ]
+
+
+def check_cells(tasks: Sequence[CellTask]) -> None:
+    """Refuse before the first cell what would only be found at the last.
+
+    Raises:
+        ConfigError: A cell names negatives or a prompt that do not exist, or has no questions
+            to be evaluated on; names the cell.
+    """
+    for task in tasks:
+        try:
+            check_names(with_defaults(task.cell.train))
+        except ConfigError as error:
+            where = f"cell {task.cell.name}"
+            raise ConfigError(str(error.args[0]), where=where, fix=error.fix) from error
 
 
 def choose_shard(tasks: Sequence[CellTask], shard: str | None) -> list[CellTask]:
@@ -91,7 +108,7 @@ def plan_lines(tasks: Sequence[CellTask], chosen: Sequence[CellTask]) -> list[st
     lines = [f"{len(tasks)} cells, {len(chosen)} in this shard"]
     for task in chosen:
         state = "finished" if is_finished(task) else "to do"
-        varied = ", ".join(f"{key}={value}" for key, value in task.cell.varied)
+        varied = ", ".join(f"{k}={v}" for k, v in task.cell.varied if v is not None)
         lines.append(f"{state:8} {task.cell.name}  ({task.cell.role}: {varied})")
     return lines
 
@@ -118,6 +135,7 @@ def command(
     """Train, collect and compare every cell of the sweep in FILE."""
     if dry_run:
         tasks = cell_tasks(read_sweep(file), out, "")
+        check_cells(tasks)
         for line in plan_lines(tasks, choose_shard(tasks, shard)):
             result(line)
         return

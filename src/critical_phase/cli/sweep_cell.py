@@ -64,7 +64,8 @@ class Stopped(KeyboardInterrupt):
 def is_finished(task: CellTask) -> bool:
     """Say whether the cell was finished with these very settings."""
     note, wanted = read_note(task.path), task.made_of()
-    return bool(note.get("numbers")) and all(note.get(key) == wanted[key] for key in wanted)
+    same = all(note.get(key) == wanted[key] for key in wanted)
+    return same and bool(note.get("numbers")) and RunFolder(task.path).plan.is_file()
 
 
 def make_cell(task: CellTask, stop: Stop) -> None:
@@ -76,7 +77,8 @@ def make_cell(task: CellTask, stop: Stop) -> None:
     run = RunFolder(task.path)
     note: Values = {"schema_version": 1, "cell": task.cell.name, **task.made_of()}
     before = read_note(task.path)
-    taken: dict[str, str] = dict(before.get("reused", {}))
+    same = before.get("train") == note["train"] and before.get("collect") == note["collect"]
+    taken: dict[str, str] = dict(before.get("reused", {})) if same else {}
     write_json(run.path / NOTE, {**note, "reused": taken})
     _train(run, task, taken)
     write_json(run.path / NOTE, {**note, "reused": taken})

@@ -41,7 +41,9 @@ class Cell:
     """`factorial`, `extra` (named under `cells`) or `size` (one training-set size)."""
     train: TrainSettings
     varied: tuple[tuple[str, Any], ...]
-    """Settings that tell it from the other cells, in the order of the file."""
+    """What the file names for this cell and other cells do not share, in its order."""
+    keys: tuple[str, ...]
+    """Every setting that differs between cells of the sweep, named for this one or not."""
     epochs: int = 1
     """Passes over the questions of a cell of the role `size`."""
 
@@ -187,6 +189,7 @@ def _cells(made: Sequence[_Asked], train: Values, path: Path) -> tuple[Cell, ...
             role=asked.role,
             train=one,
             varied=tuple(label.items()),
+            keys=tuple(keys),
             epochs=asked.epochs,
         )
         for name, asked, one, dump, label in zip(names, made, settings, dumps, labels, strict=True)

@@ -11,6 +11,7 @@ from critical_phase.cli.sweep_file import Cell
 from critical_phase.cli.sweep_names import cell_name, digest
 from critical_phase.cli.sweep_numbers import COLUMNS, number
 from critical_phase.cli.sweep_reuse import EVALUATION, ONLY_NEGATIVE, head_settings
+from critical_phase.cli.train import with_defaults
 
 Values = dict[str, Any]
 Point = tuple[int, int, float | None]
@@ -100,7 +101,7 @@ def curve_values(group: Group, mode: str, normalisation: str, weight: float = 1.
         "group": group.label, "role": group.cells[0].cell.role, "mode": mode,
         "normalisation": normalisation, "weight": weight, "steps": steps, "examples": examples,
         **mean_values(mean),
-        "settings": {key: value for key, value in group.cells[0].cell.varied if key != "seed"},
+        "settings": shown_settings(group.cells[0].cell, ("seed",)),
     }  # fmt: skip
 
 
@@ -116,6 +117,12 @@ def mean_values(mean: SeedMean) -> Values:
 def without(settings: Values, keys: Sequence[str]) -> Values:
     """Leave settings out."""
     return {key: value for key, value in settings.items() if key not in keys}
+
+
+def shown_settings(cell: Cell, hidden: Sequence[str] = ()) -> Values:
+    """Return the value of everything that varies in the sweep, as far as it is set."""
+    found = with_defaults(cell.train).model_dump(mode="json")
+    return {key: found[key] for key in cell.keys if key not in hidden and found[key] is not None}
 
 
 def _decides(one: Finished, mode: str) -> Values:

@@ -39,7 +39,7 @@ LAST = ("lr", "batch_size", "epochs", "train_size", "steps", "seed")
 LONGEST = 80
 """Characters of a name above which its end becomes a hash."""
 
-ONLY = "all"
+ONLY = "default"
 """Name where nothing varies."""
 
 
@@ -59,7 +59,7 @@ def cell_name(values: Mapping[str, Any]) -> str:
 
 def value_name(key: str, value: Any) -> str:
     """Write one setting as part of a name, such as `lr0.006`."""
-    safe = re.sub(r"[^A-Za-z0-9_.+=]+", "_", _text(value)).strip("._")
+    safe = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", _text(value)).strip("._")
     return f"{PREFIX.get(key, f'{key}_')}{safe}"
 
 

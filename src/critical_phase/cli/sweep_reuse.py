@@ -16,10 +16,12 @@ from critical_phase.atomic import new_file, new_folder
 from critical_phase.checkpoints.training_state import DONE
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder
 from critical_phase.cli.settings import TrainSettings
-from critical_phase.errors import StoreError
+from critical_phase.cli.training_data import needs_base
 
 NOTE = "cell.json"
 """What a sweep writes into the folder of each cell."""
+
+EXAMPLES = "examples.csv"
 
 ONLY_NEGATIVE = ("negatives", "contamination", "unrelated")
 """Settings that the positive head does not see."""
@@ -37,7 +39,10 @@ Values = dict[str, Any]
 def head_settings(settings: Values, head: str) -> Values:
     """Keep of a cell's training settings what decides the bytes of one head."""
     ignored = {"heads", *(ONLY_NEGATIVE if head == "positive" else ())}
-    return {key: value for key, value in settings.items() if key not in ignored}
+    kept = {key: value for key, value in settings.items() if key not in ignored}
+    # examples.csv lists base margins where a run had to know them.
+    known = {key: value for key, value in settings.items() if key in TrainSettings.model_fields}
+    return {**kept, "margins": needs_base(TrainSettings.model_validate(known))}
 
 
 def read_note(cell: Path) -> Values:
@@ -55,11 +60,11 @@ def reuse_heads(run: RunFolder, settings: TrainSettings) -> dict[str, str]:
     wanted = settings.model_dump(mode="json")
     for head in settings.heads:
         target = run.head(head)
-        if (target / DONE).is_file():
+        if _is_whole(target):
             continue
         for sibling, note in siblings(run.path):
             same = head_settings(note["train"], head) == head_settings(wanted, head)
-            if same and (sibling / "heads" / head / DONE).is_file():
+            if same and _is_whole(sibling / "heads" / head):
                 link_folder(sibling / "heads" / head, target)
                 taken[f"heads/{head}"] = sibling.name
                 break
@@ -113,15 +118,22 @@ def link_folder(source: Path, target: Path) -> None:
                 _link(file, place)
 
 
+def _is_whole(head: Path) -> bool:
+    """Say whether a head is trained and the list of its examples, written last, is there."""
+    return (head / DONE).is_file() and (head / EXAMPLES).is_file()
+
+
 def _link_missing(source: Path, target: Path, head: str) -> int:
-    """Link the finished files of one head that the target does not have."""
+    """Link the finished files of one head's saved steps that the target does not have."""
     homes = [source / kind / head for kind in KINDS]
     homes += sorted(source.glob(f"contexts/*/scores/{head}"))
     count = 0
     for home in homes:
         for file in sorted(home.glob("step-*.h5")):
             place = target / file.relative_to(source)
-            if not place.exists():
+            step = int(file.stem.removeprefix("step-"))
+            saved = head == BASE or (target / "heads" / head / f"checkpoint-{step}").is_dir()
+            if saved and not place.exists():
                 with new_file(place) as temporary:
                     _link(file, temporary)
                 count += 1
@@ -145,7 +157,4 @@ def _same_adapters(source: Path, target: Path, head: str) -> bool:
     paths = [cell / "heads" / head / DONE for cell in (source, target)]
     if not all(path.is_file() for path in paths) or head not in HEADS:
         return False
-    try:
-        return paths[0].read_bytes() == paths[1].read_bytes()
-    except OSError as error:
-        raise StoreError(f"cannot read {DONE}: {error}", where=str(paths[0])) from error
+    return paths[0].read_bytes() == paths[1].read_bytes()

@@ -9,12 +9,19 @@ from typing import Any
 from critical_phase.analysis.sweep import MILESTONES, WEIGHTS
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.sweep_cell import CellTask, is_finished
-from critical_phase.cli.sweep_groups import Finished, Group, curve_values, groups, mean_curve
+from critical_phase.cli.sweep_groups import (
+    Finished,
+    Group,
+    curve_values,
+    groups,
+    mean_curve,
+    shown_settings,
+)
 from critical_phase.cli.sweep_numbers import COLUMNS, NORMALISATIONS, number
 from critical_phase.cli.sweep_reuse import read_note
 from critical_phase.cli.sweep_sizes import size_series
 from critical_phase.cli.sweep_table import markdown
-from critical_phase.reports.sweep import write_sweep_page
+from critical_phase.reports import write_sweep_page
 
 Values = dict[str, Any]
 MODES = ("base", "sft", "likra", "base_likra", "pos_base")
@@ -88,7 +95,7 @@ def _cell(task: CellTask, found: Finished | None) -> Values:
         "role": task.cell.role,
         "state": state,
         "seed": train.seed,
-        "settings": dict(task.cell.varied),
+        "settings": shown_settings(task.cell),
         "batch_size": train.batch_size,
         "reused": note.get("reused", {}),
         "page": (task.path / "report" / "report.html").is_file(),

@@ -27,6 +27,7 @@ from critical_phase.cli.densify import densify_run
 from critical_phase.cli.head_training import HeadTraining, recipe_of, train_one
 from critical_phase.cli.question_sets import (
     default_prompt,
+    evaluation_source,
     question_warnings,
     read_question_sets,
     unrelated_texts,
@@ -98,9 +99,7 @@ def _record(
         seed=settings.seed,
         heads=[head for head in HEADS if run.head(head).is_dir()],
         dropped_questions={"train": list(training.dropped), "eval": list(evaluation.dropped)},
-        warnings=question_warnings(
-            training, evaluation, answers=data.places, size=data.repeated
-        ),
+        warnings=question_warnings(training, evaluation, answers=data.places, size=data.repeated),
         recipe={
             **recipe_values(recipe),
             "negatives": settings.negatives,
@@ -145,6 +144,12 @@ def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> No
         CheckpointError: The other head of the run was trained otherwise.
     """
     settings = data.settings
+    if run.series_file.is_file():
+        raise CheckpointError(
+            "this run holds series that were made elsewhere",
+            where=str(run.series_file),
+            fix="train into another --out",
+        )
     wanted = {"recipe": recipe_values(recipe), "prompt": settings.prompt, "seed": settings.seed}
     for other in run.trained_heads():
         if other in settings.heads:
@@ -167,13 +172,8 @@ def with_defaults(settings: TrainSettings) -> TrainSettings:
     changes = {
         "prompt": settings.prompt or known or ("plain" if organism else "cloze"),
         "lr": settings.lr or (DEFAULT_LR if organism else PAPER_LR),
-        "eval_questions": settings.eval_questions or settings.questions,
+        "eval_questions": evaluation_source(settings),
     }
-    if settings.eval_questions is None and Path(settings.questions).suffix:
-        raise ConfigError(
-            "no questions to evaluate on",
-            fix="give --eval-questions FILE; questions of the training set would not be held out",
-        )
     return settings.model_copy(update=changes)
 
 

@@ -7,11 +7,15 @@ import click
 
 OPTIONS = (
     click.option("--model", help="Folder, hub name, or 'organism' (default)."),
-    click.option("--questions", help="File to train on, a named set such as arc, or 'organism'."),
+    click.option(
+        "--questions", help="File (.jsonl, .csv, .parquet), a set such as arc, or organism."
+    ),
     click.option("--eval-questions", help="File or named set to evaluate on."),
     click.option("--heads", help="Heads to train, comma-separated (positive,negative)."),
-    click.option("--negatives", help="Kind of wrong answers (near_miss); see docs/heads.md."),
-    click.option("--contamination", type=float, help="Share of right answers among negatives (0)."),
+    click.option(
+        "--negatives", help="near_miss (default), irrelevant, right_answers, ...: docs/heads.md."
+    ),
+    click.option("--contamination", type=float, help="Share of right answers instead (0)."),
     click.option("--repeat-first", type=int, help="See the first N questions again and again."),
     click.option("--train-size", type=int, help="Train on the first N questions of the shuffle."),
     click.option("--stratum", help="all (default), easy, middle, hard or near_impossible."),

@@ -76,7 +76,7 @@ class TrainingData:
         order_rng = np.random.default_rng([settings.seed, 0])
         choice_rng = np.random.default_rng([settings.seed, 1, number])
         first = settings.repeat_first
-        order = training_order(
+        order = data_order(
             len(self.questions), self.places, order_rng, size=settings.train_size, first=first
         )
         return draw_examples(
@@ -101,32 +101,14 @@ class TrainingData:
         """
         for name in ("train_size", "repeat_first"):
             asked = getattr(self.settings, name)
-            if asked is not None and asked > len(self.questions):
+            most = len(self.questions) if name == "train_size" else self.size
+            if asked is not None and asked > most:
                 raise ConfigError(
-                    f"{name} is {asked}, but there are {len(self.questions)} training questions",
-                    fix=f"give --{name.replace('_', '-')} at most {len(self.questions)}",
+                    f"{name} is {asked}, but training has {most} questions",
+                    fix=f"give --{name.replace('_', '-')} at most {most}",
                 )
         for head in self.settings.heads:
             check_supply(self.kind(head), self.pool)
-
-
-def training_order(
-    count: int, needed: int, rng: np.random.Generator, *, size: int | None, first: int | None
-) -> list[int]:
-    """Return the question of every place.
-
-    A smaller training set is the beginning of the larger one's first pass, so that runs
-    of different sizes see the same examples as long as each sees them once.
-    """
-    if size is None:
-        return data_order(count, needed, rng, first=first)
-    chosen = data_order(count, size, rng)
-    if first is not None:
-        return [chosen[place % min(first, size)] for place in range(needed)]
-    order = list(chosen)
-    while len(order) < needed:
-        order += [chosen[int(i)] for i in rng.permutation(size)]
-    return order[:needed]
 
 
 def prepare_data(
