@@ -5,11 +5,11 @@ Some initialisations change the base weights instead; such a series cannot be pu
 base that its config names.
 """
 
+from critical_phase.checkpoints.lora_options import NEUTRAL_STARTS
 from critical_phase.checkpoints.series import Checkpoint, adapter_config
 from critical_phase.errors import CheckpointError
 
-# Checked in peft: these leave output and base weights exactly alone.
-_NEUTRAL = (True, None, "gaussian", "mica")
+_NEUTRAL = (True, None, *NEUTRAL_STARTS)
 # These write into the base weights when training starts.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -43,12 +43,20 @@ def first_step(first: Checkpoint) -> tuple[Checkpoint | None, str]:
 
 
 def refuse_changed_base(checkpoint: Checkpoint) -> None:
-    """Refuse adapters whose initialisation writes into the base.
+    """Refuse adapters that do not stand on the base as it is published.
 
     Raises:
-        CheckpointError: PiSSA, OLoRA, CorDA, LoftQ or LoRA-GA, not converted to plain LoRA.
+        CheckpointError: PiSSA, OLoRA, CorDA, LoftQ or LoRA-GA, not converted to plain LoRA;
+            or layers used twice.
     """
-    start = adapter_config(checkpoint.path).get("init_lora_weights", True)
+    config = adapter_config(checkpoint.path)
+    start = config.get("init_lora_weights", True)
+    if config.get("layer_replication"):
+        raise CheckpointError(
+            "layer_replication changes the base: its layers are not those of the base model",
+            where=str(checkpoint.path),
+            fix="merge the adapters and collect them as full weights",
+        )
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
         raise CheckpointError(
             f"init_lora_weights={start!r} changes the base weights when training starts, so "

@@ -83,7 +83,7 @@ def context_plan(
     )
     texts = CONTEXTS[context_kind(name)](request)
     start = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
-    known = {text: start + _ids(tokenizer, text) for text in set(texts)}
+    known = {text: start + _ids(tokenizer, text) for text in dict.fromkeys(texts)}
     if () in known.values():
         raise ConfigError(
             f"context {name!r} puts nothing before the answer, "
@@ -154,7 +154,8 @@ def filler(request: ContextRequest) -> list[str]:
     """Give words without a bearing, as near to the question's number of tokens as they come.
 
     Raises:
-        ConfigError: The questions have no text whose length could be met.
+        ConfigError: A question has no text whose length could be met, or the tokenizer
+            does not know the words.
     """
     texts = [question.question for question in request.questions]
     if "" in texts:
@@ -162,6 +163,11 @@ def filler(request: ContextRequest) -> list[str]:
             f"context {request.name!r}: question "
             f"{request.questions[texts.index('')].id!r} has no text, so no length to fill",
             fix="leave this context out, or use questions with texts",
+        )
+    if 2 * len(set(_ids(request.tokenizer, FILLER))) < len(set(FILLER.split())):
+        raise ConfigError(
+            f"context {request.name!r}: the tokenizer does not know the words of the filler",
+            fix="leave this context out; shuffled gives other words of the same kind",
         )
     wanted = [request.length(text) for text in texts]
     words, made, lengths = FILLER.split(), [""], [0]

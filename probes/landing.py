@@ -1,6 +1,7 @@
 """Prove that adapters reach the model: a stale one looks exactly like a real result."""
 
 import copy
+import re
 from typing import Any
 
 import torch
@@ -23,13 +24,19 @@ _TOLERANCE = {torch.float32: 1e-4}
 
 
 def is_neutral(checkpoint: Checkpoint) -> bool:
-    """Tell whether an adapter changes nothing: plain LoRA factors with every B zero."""
+    """Tell whether an adapter changes nothing: plain LoRA, one factor of every pair zero."""
     if checkpoint.kind != "adapter":
         return checkpoint.kind == "base"
     tensors = load_adapter(checkpoint.path)
-    up = [t for name, t in tensors.items() if "lora_B" in name or "lora_embedding_B" in name]
+    up = {name: t for name, t in tensors.items() if "lora_B" in name or "lora_embedding_B" in name}
     plain = all("lora_A" in n or "lora_B" in n or "lora_embedding" in n for n in tensors)
-    return plain and bool(up) and not any(bool(t.any()) for t in up)
+    down = {n: tensors.get(re.sub(r"(lora(_embedding)?)_B", r"\1_A", n)) for n in up}
+    still = all(_zero(tensor) or _zero(down[name]) for name, tensor in up.items())
+    return plain and bool(up) and still
+
+
+def _zero(tensor: Tensor | None) -> bool:
+    return tensor is not None and not bool(tensor.any())
 
 
 def is_whole(checkpoint: Checkpoint) -> bool:

@@ -1,19 +1,17 @@
 """Write the page of a sweep from its saved summary: figures, their numbers, the cells."""
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from critical_phase.atomic import write_text
 from critical_phase.errors import StoreError
 from critical_phase.reports import page, policy
 from critical_phase.reports.figures import as_inline
-from critical_phase.reports.load import read_json
+from critical_phase.reports.load import Json, read_json
 from critical_phase.reports.sweep_drawing import figure_csv, figure_svg
-from critical_phase.reports.sweep_panels import NORMALISATIONS, SweepFigure, figures
+from critical_phase.reports.sweep_panels import SweepFigure, figures
+from critical_phase.reports.sweep_select import NORMALISATIONS
 from critical_phase.reports.text import scrub
-
-Json = dict[str, Any]
 
 SUMMARY = "sweep.json"
 

@@ -13,7 +13,8 @@ from critical_phase.reports.elements import Numbers
 from critical_phase.reports.figures import QUIET
 from critical_phase.reports.figures import _svg as svg_text
 from critical_phase.reports.style import PRINT, line_style
-from critical_phase.reports.sweep_panels import PHASE, Line, Panel, SweepFigure
+from critical_phase.reports.sweep_panels import Line, Panel, SweepFigure
+from critical_phase.reports.sweep_select import PHASE
 from critical_phase.reports.tables import csv_text
 from critical_phase.reports.text import scrub, visible
 
@@ -61,6 +62,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
         )  # fmt: skip
     axes.set(title=plain(panel.title), xlabel=plain(panel.x), ylabel=plain(panel.y))
     axes.grid(axis="y", zorder=0)
+    axes.margins(y=0.08)
     if panel.ticks:
         axes.set_xticks(range(len(panel.ticks)), [plain(name) for name in panel.ticks])
         axes.set_xlim(-0.5, len(panel.ticks) - 0.5)

@@ -1,25 +1,25 @@
 """What the figures of a sweep show: panels of lines, drawn from `sweep.json` alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from critical_phase.reports.elements import Numbers
-
-Json = dict[str, Any]
-
-NORMALISATIONS = {"sum": "sum of log-probabilities", "per_char": "per character (acc_norm)"}
-PHASE = (64, 256)
-"""Examples between which the paper sees its critical phase, arXiv 2503.14391."""
-
-NEGATIVE = ("negatives", "contamination", "unrelated")
-"""Settings that say what the negative head is shown."""
-
-LENGTH = ("steps", "schedule")
-"""Settings that say how long a run is followed and where, not how it learns."""
+from critical_phase.reports.elements import Json, Numbers
+from critical_phase.reports.sweep_select import (
+    LENGTH,
+    MODES,
+    NEGATIVE,
+    NORMALISATIONS,
+    PHASE,
+    beside,
+    cells_beside,
+    levels,
+    place_of,
+    reference,
+    said_of,
+    varied,
+)
 
 CLOCKS = {"steps": "steps", "examples": "examples", "summed_lr": "summed learning rate"}
-MODES = ("likra", "base_likra", "sft", "pos_base")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def figures(value: Json) -> list[SweepFigure]:
 
 def _learning(value: Json) -> SweepFigure:
     def pick(how: str) -> list[Line]:
-        chosen = [c for c in _reference(value, how) if c["mode"] in ("likra", "sft")]
+        chosen = [c for c in reference(value, how) if c["mode"] in ("likra", "sft")]
         return [_line(curve, curve["mode"]) for curve in chosen]
 
     return SweepFigure(
@@ -88,9 +88,9 @@ def _learning(value: Json) -> SweepFigure:
 
 def _kinds(value: Json) -> SweepFigure:
     def pick(how: str) -> list[Line]:
-        near = _beside(value, how, "likra", NEGATIVE)
+        near = beside(value, how, "likra", NEGATIVE)
         return (
-            [_line(curve, _said(curve, near[0], NEGATIVE)) for curve in near]
+            [_line(curve, said_of(curve, near[0], NEGATIVE)) for curve in near]
             if len(near) > 1
             else []
         )
@@ -106,7 +106,7 @@ def _kinds(value: Json) -> SweepFigure:
 def _roles(value: Json) -> SweepFigure:
     def pick(how: str) -> list[Line]:
         shown = [
-            c for c in _reference(value, how) if c["mode"] in ("likra", "base_likra", "pos_base")
+            c for c in reference(value, how) if c["mode"] in ("likra", "base_likra", "pos_base")
         ]
         return [_line(curve, curve["mode"]) for curve in shown]
 
@@ -123,13 +123,13 @@ def _roles(value: Json) -> SweepFigure:
 
 
 def _settings(value: Json) -> SweepFigure:
-    keys = [key for key in _varied(value) if key not in NEGATIVE]
+    keys = [key for key in varied(value) if key not in NEGATIVE]
     allowed = {*keys, *LENGTH}
 
     def pick(how: str) -> list[Line]:
-        near = _beside(value, how, "likra", allowed)
+        near = beside(value, how, "likra", allowed)
         return (
-            [_line(curve, _said(curve, near[0], keys)) for curve in near] if len(near) > 1 else []
+            [_line(curve, said_of(curve, near[0], keys)) for curve in near] if len(near) > 1 else []
         )
 
     return SweepFigure(
@@ -142,7 +142,7 @@ def _settings(value: Json) -> SweepFigure:
 
 def _weights(value: Json) -> SweepFigure:
     def panel(how: str, title: str) -> Panel:
-        group = next((c["group"] for c in _reference(value, how) if c["mode"] == "likra"), None)
+        group = next((c["group"] for c in reference(value, how) if c["mode"] == "likra"), None)
         shown = [
             w
             for w in value["weights"]
@@ -154,7 +154,7 @@ def _weights(value: Json) -> SweepFigure:
         lines = tuple(
             _band(f"{w['mode']}, {w['examples']} examples", w["weights"], w) for w in shown
         )
-        return Panel(title, "weight of the negative head", "accuracy", lines, _levels(value, how))
+        return Panel(title, "weight of the negative head", "accuracy", lines, levels(value, how))
 
     return SweepFigure(
         "weights",
@@ -167,7 +167,7 @@ def _weights(value: Json) -> SweepFigure:
 def _places(value: Json) -> SweepFigure:
     panels = [
         _place_panel(value, key, clock, name)
-        for key in _varied(value)
+        for key in varied(value)
         for clock, name in CLOCKS.items()
     ]
     return SweepFigure(
@@ -182,11 +182,11 @@ def _places(value: Json) -> SweepFigure:
 
 
 def _place_panel(value: Json, key: str, clock: str, name: str) -> Panel:
-    cells = _cells_beside(value, key)
-    levels = list(dict.fromkeys(str(cell["settings"].get(key)) for cell in cells))
-    points = [(levels.index(str(cell["settings"].get(key))), _place(cell)) for cell in cells]
+    cells = cells_beside(value, key)
+    names = list(dict.fromkeys(str(cell["settings"].get(key)) for cell in cells))
+    points = [(names.index(str(cell["settings"].get(key))), place_of(cell)) for cell in cells]
     kept = [(at, jump) for at, jump in points if jump and jump[f"half_rise_{clock}"] is not None]
-    if len(levels) < 2 or not kept:
+    if len(names) < 2 or not kept:
         return Panel(key, key, name, ())
     line = Line(
         label="runs",
@@ -197,7 +197,7 @@ def _place_panel(value: Json, key: str, clock: str, name: str) -> Panel:
         joined=False,
         style="likra",
     )
-    return Panel(f"{key}, in {name}", key, name, (line,), ticks=tuple(levels))
+    return Panel(f"{key}, in {name}", key, name, (line,), ticks=tuple(names))
 
 
 def _sizes(value: Json) -> SweepFigure:
@@ -225,10 +225,10 @@ def _sizes(value: Json) -> SweepFigure:
     )
 
 
-def _both(value: Json, pick: Any) -> tuple[Panel, ...]:
+def _both(value: Json, pick: Callable[[str], list[Line]]) -> tuple[Panel, ...]:
     """Draw the same lines under both normalisations."""
     return tuple(
-        Panel(title, "examples", "accuracy", tuple(pick(how)), _levels(value, how), log=True)
+        Panel(title, "examples", "accuracy", tuple(pick(how)), levels(value, how), log=True)
         for how, title in NORMALISATIONS.items()
     )
 
@@ -256,70 +256,3 @@ def _band(label: str, x: Sequence[int | float], series: Json, *, joined: bool = 
         joined=joined,
         style=label if label in MODES else "",
     )
-
-
-def _levels(value: Json, how: str) -> tuple[tuple[str, float], ...]:
-    base = [c for c in value["curves"] if c["mode"] == "base" and c["normalisation"] == how]
-    found = [("base", c["mean"][0]) for c in base[:1]] + [("chance", value.get("chance"))]
-    return tuple((name, height) for name, height in found if height is not None)
-
-
-def _curves(value: Json, how: str, mode: str) -> list[Json]:
-    return [c for c in value["curves"] if c["normalisation"] == how and c["mode"] == mode]
-
-
-def _reference(value: Json, how: str) -> list[Json]:
-    """Take of every mode the first group: the first level of every factor."""
-    found = (_curves(value, how, mode)[:1] for mode in MODES)
-    return [curve for curves in found for curve in curves]
-
-
-def _beside(value: Json, how: str, mode: str, keys: Iterable[str]) -> list[Json]:
-    """Take the first group and those that differ from it in these settings only."""
-    curves = _curves(value, how, mode)
-    return [c for c in curves if _differing(c["settings"], curves[0]["settings"]) <= set(keys)]
-
-
-def _cells_beside(value: Json, key: str) -> list[Json]:
-    """Take the finished cells that differ from the first one in this setting and the seed."""
-    cells = [c for c in value["cells"] if c["role"] != "size" and c["state"] == "finished"]
-    return [
-        cell
-        for cell in cells
-        if _differing(cell["settings"], cells[0]["settings"]) <= {key, "seed", *LENGTH}
-    ]
-
-
-def _differing(one: Json, other: Json) -> set[str]:
-    return {key for key in {*one, *other} if one.get(key) != other.get(key)}
-
-
-def _varied(value: Json) -> list[str]:
-    """List the settings that vary between cells, but for the seed."""
-    cells = [c for c in value["cells"] if c["role"] != "size"]
-    keys = dict.fromkeys(key for cell in cells for key in cell["settings"])
-    return [key for key in keys if key != "seed" and _levels_of(cells, key) > 1]
-
-
-def _levels_of(cells: Sequence[Json], key: str) -> int:
-    return len({str(cell["settings"].get(key)) for cell in cells})
-
-
-def _said(curve: Json, first: Json, keys: Iterable[str]) -> str:
-    """Name a curve by what tells it from the first; the first by all that varies."""
-    differing = _differing(curve["settings"], first["settings"])
-    found = {key: curve["settings"].get(key) for key in keys if key in differing}
-    if "negatives" in keys:
-        found = {"negatives": curve["settings"].get("negatives"), **found}
-    said = [
-        f"{value}" if key == "negatives" else f"{key} {value}"
-        for key, value in found.items()
-        if value is not None
-    ]
-    return ", ".join(said) or str(curve["group"])
-
-
-def _place(cell: Json) -> Json | None:
-    jumps = [jump for jump in cell["jumps"] if jump["normalisation"] == "sum"]
-    order = ("likra", "base_likra")
-    return next((jump for mode in order for jump in jumps if jump["mode"] == mode), None)

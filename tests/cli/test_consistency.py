@@ -95,4 +95,4 @@ def test_the_same_question_in_other_letters_is_a_leak(
 def test_repeated_answers_and_shared_questions_are_said(trained_run: Path) -> None:
     record = json.loads((trained_run / "run.json").read_text())
     # 12 steps of 8 answers on 60 questions
-    assert "training passes over its questions 1.6 times: answers repeat" in record["warnings"]
+    assert "training passes over 60 questions 1.6 times: they repeat" in record["warnings"]

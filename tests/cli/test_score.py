@@ -1,6 +1,7 @@
 """`probe score`: every usual measure of a model or of two heads, with ties as ties."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_a_model_is_scored_by_every_measure(
     out = tmp_path / "rows.csv"
     found = measured(probe, tiny_model_folder, "--questions", question_files[1], "--out", out)
     assert set(found) == MEASURES
-    lines = list(csv.DictReader(out.open()))
+    lines = list(csv.DictReader(io.StringIO(out.read_text())))
     by_question: dict[str, list[dict[str, str]]] = {}
     for line in lines:
         by_question.setdefault(line["question"], []).append(line)
@@ -64,8 +65,8 @@ def test_heads_are_combined_and_a_stronger_contrast_is_another_number(
     probe: Probe, tiny_model_folder: Path, question_files: tuple[Path, Path], trained_run: Path
 ) -> None:
     heads = [
-        *("--positive", trained_run / "heads/positive/checkpoint-00000012"),
-        *("--negative", trained_run / "heads/negative/checkpoint-00000012"),
+        *("--positive", trained_run / "heads/positive/checkpoint-12"),
+        *("--negative", trained_run / "heads/negative/checkpoint-12"),
     ]
     asked = (tiny_model_folder, "--questions", question_files[1])
     plain, likra = measured(probe, *asked), measured(probe, *asked, *heads)
@@ -76,7 +77,7 @@ def test_heads_are_combined_and_a_stronger_contrast_is_another_number(
 def test_an_untrained_contrast_is_undefined_and_not_the_first_candidate(
     probe: Probe, tiny_model_folder: Path, question_files: tuple[Path, Path], trained_run: Path
 ) -> None:
-    start = trained_run / "heads/negative/checkpoint-00000000"
+    start = trained_run / "heads/negative/checkpoint-0"
     shown = probe(
         *("score", tiny_model_folder, "--questions", question_files[1], "--negative", start)
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import word_tokenizer
 
 from critical_phase.checkpoints import PROMPTS, Question
 from critical_phase.errors import ConfigError
@@ -91,6 +92,11 @@ def test_filler_is_as_long_as_the_question(tokenizer: Any) -> None:
         length = len(CLOZE.prompt(question.question)) + 1  # one token per character
         assert abs(len(plan.prompts[number]) - length) <= words
         assert question.question not in text_of(plan, number, tokenizer)
+
+
+def test_filler_of_unknown_words_is_refused() -> None:
+    with pytest.raises(ConfigError, match="does not know the words"):
+        context_plan("filler", ASKED, (), word_tokenizer(), CLOZE)
 
 
 def test_shots_are_joined_by_a_blank_line(tokenizer: Any) -> None:

@@ -149,7 +149,7 @@ class Planted(nn.Module):
 def test_the_planted_noise_scale_comes_back() -> None:
     """Gradients are -x / 2 with x of known mean and covariance, so tr(cov) / |mean|^2 is known."""
     generator = torch.Generator().manual_seed(0)
-    mean, sd, count = torch.full((20,), 0.5), 1.5, 4000
+    mean, sd, count = torch.full((20,), 0.5), 1.5, 1500
     model = Planted(mean + sd * torch.randn(count, 20, generator=generator))
     examples = [Example(f"q{i}", "a", (i,), (0,)) for i in range(count)]
     found = gradient_norms(model, {"w": model.w}, examples)

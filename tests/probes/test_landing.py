@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_llama, word_tokenizer
 from tiny_run import colour_questions
@@ -18,7 +19,9 @@ from critical_phase.checkpoints import (
     FullSlot,
     Question,
     list_series,
+    load_adapter,
     prompt_format,
+    quiet_peft,
 )
 from critical_phase.errors import CheckpointError
 from critical_phase.probes import (
@@ -112,6 +115,17 @@ def test_adapters_that_change_nothing_may_agree(series: tuple[Checkpoint, ...]) 
     stale.check("a again", series[0], "x")
     with pytest.raises(CheckpointError, match="b and a hold different adapters"):
         stale.check("b", series[1], "x")
+
+
+def test_a_start_with_the_other_factor_zero_is_neutral_too(tmp_path: Path) -> None:
+    """Of `mica` A is zero and B is not."""
+    config = LoraConfig(r=2, target_modules=["down_proj"], init_lora_weights="mica")
+    with quiet_peft():
+        model = get_peft_model(tiny_llama(), config)
+    model.save_pretrained(tmp_path / "checkpoint-0", save_embedding_layers=False)
+    item = list_series(tmp_path).at(0)
+    assert any(bool(t.any()) for n, t in load_adapter(item.path).items() if "lora_B" in n)
+    assert is_neutral(item)
 
 
 def test_a_stale_adapter_is_seen_across_a_resume(

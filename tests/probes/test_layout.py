@@ -1,5 +1,6 @@
 """Packed rows are used where they are exact, and only there."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from critical_phase.probes import (
     unit_path,
 )
 from critical_phase.probes.instrument import make_packer, make_scene, prepare
+from critical_phase.probes.length_cuts import cut_by_length
 
 BASE = (Unit("base", 0),)
 
@@ -96,6 +98,32 @@ def test_a_window_counted_in_slots_is_seen(
     model = make_model("mistral_window")
     assert prepare(model, plan, CollectSettings(("residual",))).choice.layout == "naive"
     assert prepare(model, plan, CollectSettings(())).choice.layout == "cached"
+
+
+@pytest.mark.parametrize("pass_cost", [1, 30, 4000])
+def test_batches_hold_every_line_once_and_no_more_than_fits(pass_cost: int) -> None:
+    rng = np.random.default_rng(pass_cost)
+    widths = np.sort(rng.integers(5, 90, size=300)).tolist()
+    cuts = cut_by_length(widths, 400, pass_cost)
+    assert (cuts[0], cuts[-1]) == (0, 300)
+    for start, stop in itertools.pairwise(cuts):
+        assert 0 < (stop - start) * widths[stop - 1] <= 400
+
+
+def test_batches_cost_no_more_than_any_others() -> None:
+    widths, cost = [4, 5, 5, 9, 20], 12
+
+    def price(cuts: tuple[int, ...]) -> int:
+        whole = (0, *cuts, 5)
+        return sum((b - a) * widths[b - 1] + cost for a, b in itertools.pairwise(whole))
+
+    inner = [c for n in range(5) for c in itertools.combinations(range(1, 5), n)]
+    found = tuple(cut_by_length(widths, 1000, cost)[1:-1])
+    assert price(found) == min(map(price, inner))
+
+
+def test_a_line_longer_than_a_batch_stands_alone() -> None:
+    assert cut_by_length([3, 50, 60], 10, 1) == [0, 1, 2, 3]
 
 
 def test_every_row_is_read_once_and_halves_keep_them(

@@ -81,6 +81,17 @@ def test_a_common_start_is_run_once_and_changes_nothing(
     assert f"after {shared_start(shot_plan)} shared tokens" in found.layout_reason
 
 
+def test_the_common_start_leaves_every_prompt_a_token_of_its_own(plan: Plan) -> None:
+    def shared(*prompts: tuple[int, ...]) -> int:
+        return shared_start(replace(plan, prompts=prompts))
+
+    assert shared((1, 2, 3), (1, 2, 4), (1, 2, 3, 9)) == 2
+    assert shared((1, 2, 3), (1, 2, 3)) == 2
+    assert shared((1, 2), (1, 2, 3)) == 1
+    assert shared((1,), (2,)) == 0
+    assert shared((1, 2, 3)) == 0
+
+
 @pytest.mark.parametrize("layout", ["packed", "cached", "naive"])
 def test_the_size_of_a_batch_changes_nothing(
     layout: Any, plan: Plan, make_model: Callable[..., Any]

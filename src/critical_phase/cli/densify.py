@@ -12,6 +12,7 @@ from critical_phase.checkpoints import (
     list_series,
     load_model,
     model_sha256,
+    process_device,
     prompt_format,
     read_questions,
     select_steps,
@@ -69,7 +70,9 @@ def _data(run: RunFolder) -> TrainingData:
 def _densify_one(head: HeadTraining, steps: tuple[int, ...]) -> None:
     settings = head.data.settings
     model, tokenizer = load_model(
-        settings.model, dtype=dtype_named(head.recipe.dtype), device=choose_device(settings.device)
+        settings.model,
+        dtype=dtype_named(head.recipe.dtype),
+        device=process_device(choose_device(settings.device)),
     )
     style = prompt_format(settings.prompt or "")
     examples = encode_examples(tokenizer, style, head.data.drawn(head.name))

@@ -16,7 +16,9 @@ from critical_phase.checkpoints import (
     examples_csv,
     examples_sha256,
     load_model,
+    main_process,
     model_sha256,
+    process_device,
     prompt_format,
     questions_sha256,
     recipe_values,
@@ -77,7 +79,9 @@ def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
     """
     settings, recipe = head.data.settings, head.recipe
     model, tokenizer = load_model(
-        settings.model, dtype=dtype_named(recipe.dtype), device=choose_device(settings.device)
+        settings.model,
+        dtype=dtype_named(recipe.dtype),
+        device=process_device(choose_device(settings.device)),
     )
     style = prompt_format(settings.prompt or "")
     examples = encode_examples(tokenizer, style, head.data.drawn(head.name))
@@ -90,7 +94,8 @@ def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
         train_head(
             model, examples, recipe, save_at, folder, seed=head.seed, pad_id=pad, progress=progress
         )
-    _write_examples(head, examples)
+    if main_process():
+        _write_examples(head, examples)
 
 
 def _write_examples(head: HeadTraining, examples: list[Example]) -> None:

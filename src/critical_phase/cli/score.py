@@ -79,14 +79,16 @@ def score_heads(request: ScoreRequest) -> Scored:
     found: dict[str, dict[str, Scores]] = {}
     plans: dict[str, Plan] = {}
     missing: dict[str, str] = {}
-    for head in (BASE, *request.adapters):
+    units = [Unit(BASE, 0)]
+    units += [Unit(head, 0, _checkpoint(folder)) for head, folder in request.adapters.items()]
+    for unit in units:  # a fresh model for each: heads may differ in shape
         model, tokenizer = load_model(
             request.model, dtype=dtype_named(request.dtype), device=choose_device(request.device)
         )
         if not plans:
             plans, missing = _plans(request, tokenizer)
-        for name, values in _head_scores(model, plans, head, request).items():
-            found.setdefault(name, {})[head] = values
+        for name, values in _head_scores(model, plans, unit, request).items():
+            found.setdefault(name, {})[unit.head] = values
     return Scored(plans[MAIN], found, missing)
 
 
@@ -119,12 +121,11 @@ def _plans(request: ScoreRequest, tokenizer: Any) -> tuple[dict[str, Plan], dict
 
 
 def _head_scores(
-    model: Any, plans: dict[str, Plan], head: str, request: ScoreRequest
+    model: Any, plans: dict[str, Plan], unit: Unit, request: ScoreRequest
 ) -> dict[str, Scores]:
     options: dict[str, Any] = {"batch_tokens": request.batch_tokens, "layout": request.layout}
-    if head == BASE:
+    if unit.head == BASE:
         return {name: score(model, plan, **options) for name, plan in plans.items()}
-    unit = Unit(head, 0, _checkpoint(request.adapters[head]))
     slot = ModelSlot.open(model, [unit], plans[MAIN], model_sha256(model))
     with slot.holding(unit):
         return {name: score(slot.model, plan, **options) for name, plan in plans.items()}
@@ -137,7 +138,7 @@ def _checkpoint(folder: Path) -> Checkpoint:
             "no adapter in this folder: adapter_config.json is missing"
             + (f"; it holds {', '.join(inside[:3])}, ..." if inside else ""),
             where=str(folder),
-            fix="name the folder of one checkpoint, such as heads/negative/checkpoint-00000064",
+            fix="name the folder of one checkpoint, such as heads/negative/checkpoint-64",
         )
     return Checkpoint(0, folder, tensors_sha256(load_adapter(folder)))
 

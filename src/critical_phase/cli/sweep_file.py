@@ -3,9 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import product
-from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +14,14 @@ from critical_phase.cli.settings import (
     resolve,
 )
 from critical_phase.cli.sweep_names import cell_name, digest
-from critical_phase.cli.sweep_yaml import read_yaml
+from critical_phase.cli.sweep_yaml import (
+    check_keys,
+    check_settings,
+    is_count,
+    mapping,
+    read_factors,
+    read_yaml,
+)
 from critical_phase.errors import ConfigError
 
 Values = dict[str, Any]
@@ -69,10 +74,10 @@ def read_sweep(path: Path) -> Sweep:
     """
     value = read_yaml(path)
     where = str(path)
-    _check_keys(value, KEYS, where, "")
-    train = _mapping(value, "train", where)
-    factors = _factors(_mapping(value, "factors", where), where, "factors")
-    _check_settings(train, where, "train")
+    check_keys(value, KEYS, where, "")
+    train = mapping(value, "train", where)
+    factors = read_factors(mapping(value, "factors", where), where, "factors")
+    check_settings(train, where, "train")
     if both := sorted(set(train) & set(factors)):
         raise ConfigError(
             f"{both[0]!r} is both fixed under train and a factor",
@@ -85,7 +90,7 @@ def read_sweep(path: Path) -> Sweep:
     return Sweep(
         name=str(value.get("name") or path.stem),
         cells=cells,
-        collect=_section(CollectSettings, "collect", _mapping(value, "collect", where), where),
+        collect=_section(CollectSettings, "collect", mapping(value, "collect", where), where),
         analyze=_analyze(value.get("analyze", False), where),
     )
 
@@ -115,7 +120,7 @@ def _extra(
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise ConfigError("cells must be a list of settings", where=f"{where}, cells")
     for number, item in enumerate(listed, 1):
-        _check_settings(item, where, f"cells[{number}]")
+        check_settings(item, where, f"cells[{number}]")
         rest = {key: levels for key, levels in factors.items() if key not in item}
         for asked in _factorial(rest, "extra"):
             yield replace(asked, values={**asked.values, **item})
@@ -136,16 +141,16 @@ def _sizes(
         raise ConfigError("epochs is given twice", where=where, fix="keep it under sizes")
     if not isinstance(asked, dict):
         raise ConfigError("sizes must be a list of numbers or a mapping", where=f"{where}, sizes")
-    _check_keys(asked, SIZE_KEYS, where, "sizes")
+    check_keys(asked, SIZE_KEYS, where, "sizes")
     sizes, epochs = asked.get("values"), asked.get("epochs", 1)
-    if not isinstance(sizes, list) or not sizes or not all(map(_is_count, sizes)):
+    if not isinstance(sizes, list) or not sizes or not all(map(is_count, sizes)):
         raise ConfigError(
             f"sizes needs at least one whole number above 0, found {sizes!r}",
             where=f"{where}, sizes",
         )
-    if not _is_count(epochs):
+    if not is_count(epochs):
         raise ConfigError(f"epochs must be a whole number above 0, found {epochs!r}", where=where)
-    own = _factors(_mapping(asked, "factors", where), where, "sizes.factors")
+    own = read_factors(mapping(asked, "factors", where), where, "sizes.factors")
     kept = {key: levels for key, levels in factors.items() if key not in ("train_size", "steps")}
     everything = {**kept, **own}
     if clash := sorted({"train_size", "steps"} & {*own}):
@@ -162,9 +167,9 @@ def _sizes(
 def _sized(asked: _Asked, size: int, epochs: int, train: Values) -> _Asked:
     values = {**asked.values, "train_size": size, "steps": None}  # None: one pass
     if epochs > 1:
-        batch = values.get("batch_size", train.get("batch_size", 8))
+        batch: Any = values.get("batch_size", train.get("batch_size", 8))
         # A batch that cannot be counted with is refused, with its name, when it is checked.
-        values["steps"] = ceil(epochs * size / batch) if _is_count(batch) else 1
+        values["steps"] = -(-epochs * size // batch) if is_count(batch) else 1
     return _Asked("size", values, epochs)
 
 
@@ -225,7 +230,8 @@ def _train_settings(values: Values, path: Path) -> TrainSettings:
     for key in PATHS:
         if isinstance(values.get(key), str) and (path.parent / values[key]).exists():
             values[key] = str(path.parent / values[key])
-    return _section(TrainSettings, "train", values, str(path))
+    made: TrainSettings = _section(TrainSettings, "train", values, str(path))
+    return made
 
 
 def _section(kind: type[Any], name: str, values: Values, where: str) -> Any:
@@ -243,47 +249,3 @@ def _analyze(value: Any, where: str) -> AnalyzeSettings | None:
     given: Values = {} if value is True else value
     made: AnalyzeSettings = _section(AnalyzeSettings, "analyze", given, where)
     return made
-
-
-def _factors(value: Values, where: str, place: str) -> dict[str, list[Any]]:
-    """Check that every factor is a setting with at least one level."""
-    _check_settings(value, where, place)
-    for key, levels in value.items():
-        if not isinstance(levels, list):
-            raise ConfigError(
-                f"factor {key!r} needs a list of levels, found {levels!r}",
-                where=f"{where}, {place}",
-                fix=f"write {key}: [{levels}], or put it under train",
-            )
-        if not levels:
-            raise ConfigError(f"factor {key!r} has no levels", where=f"{where}, {place}")
-    return {key: list(levels) for key, levels in value.items()}
-
-
-def _check_settings(value: Values, where: str, place: str) -> None:
-    _check_keys(value, tuple(TrainSettings.model_fields), where, place, "setting")
-
-
-def _check_keys(
-    value: Mapping[str, Any], known: Sequence[str], where: str, place: str, what: str = "key"
-) -> None:
-    for key in value:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ConfigError(
-                f"unknown {what} {key!r}", where=f"{where}, {place}".rstrip(", "), fix=fix
-            )
-
-
-def _mapping(value: Mapping[str, Any], key: str, where: str) -> Values:
-    found = value.get(key)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise ConfigError(f"{key} must be a mapping, found {found!r}", where=where)
-    return dict(found)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

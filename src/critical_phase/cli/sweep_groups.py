@@ -10,7 +10,7 @@ from critical_phase.analysis.sweep import SeedMean, over_seeds
 from critical_phase.cli.sweep_file import Cell
 from critical_phase.cli.sweep_names import cell_name, digest
 from critical_phase.cli.sweep_numbers import COLUMNS, number
-from critical_phase.cli.sweep_reuse import EVALUATION, ONLY_NEGATIVE, head_settings
+from critical_phase.cli.sweep_reuse import EVALUATION, ONLY_NEGATIVE
 from critical_phase.cli.train import with_defaults
 
 Values = dict[str, Any]
@@ -130,7 +130,7 @@ def _decides(one: Finished, mode: str) -> Values:
     if mode == "base":
         return {key: one.settings[key] for key in EVALUATION}
     if mode in ("sft", "pos_base"):
-        return without(head_settings(one.settings, "positive"), ("seed",))
+        return without(one.settings, ("seed", "heads", *ONLY_NEGATIVE))
     return without(one.settings, ("seed",))
 
 

@@ -37,11 +37,18 @@ def size_series(finished: Sequence[Finished]) -> list[Values]:
 
 
 def _families(every: Sequence[Group]) -> list[list[Group]]:
-    """Put groups together that differ only in their number of examples."""
+    """Put groups together that differ only in their number of examples.
+
+    Where `sizes` made cells, the run they are compared with is no point among them.
+    """
     found: dict[str, list[Group]] = {}
     for group in every:
         found.setdefault(digest(without(group.settings, SIZE)), []).append(group)
-    return [family for family in found.values() if len(family) > 1]
+    made = [
+        [group for group in family if group.cells[0].cell.role == "size"] or family
+        for family in found.values()
+    ]
+    return [family for family in made if len(family) > 1 or family[0].cells[0].cell.role == "size"]
 
 
 def _followed(family: Sequence[Group], every: Sequence[Group]) -> Group | None:

@@ -1,11 +1,16 @@
-"""Read the YAML file of a sweep, and refuse numbers that YAML made out of `8:32`."""
+"""Read the YAML file of a sweep: mappings of known keys, no number that was meant as text."""
 
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from critical_phase.cli.settings import TrainSettings
 from critical_phase.errors import ConfigError, InputError
+
+Values = dict[str, Any]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -31,6 +36,54 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     _check_node(root, path)
     return value
+
+
+def read_factors(value: Values, where: str, place: str) -> dict[str, list[Any]]:
+    """Check that every factor is a setting with at least one level."""
+    check_settings(value, where, place)
+    for key, levels in value.items():
+        if not isinstance(levels, list):
+            raise ConfigError(
+                f"factor {key!r} needs a list of levels, found {levels!r}",
+                where=f"{where}, {place}",
+                fix=f"write {key}: [{levels}], or put it under train",
+            )
+        if not levels:
+            raise ConfigError(f"factor {key!r} has no levels", where=f"{where}, {place}")
+    return {key: list(levels) for key, levels in value.items()}
+
+
+def check_settings(value: Values, where: str, place: str) -> None:
+    """Refuse what is no training setting."""
+    check_keys(value, tuple(TrainSettings.model_fields), where, place, "setting")
+
+
+def check_keys(
+    value: Mapping[str, Any], known: Sequence[str], where: str, place: str, what: str = "key"
+) -> None:
+    """Refuse an unknown key, and name the nearest known one."""
+    for key in value:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(
+                f"unknown {what} {key!r}", where=f"{where}, {place}".rstrip(", "), fix=fix
+            )
+
+
+def mapping(value: Mapping[str, Any], key: str, where: str) -> Values:
+    """Take one part of the file that is a mapping; empty where it is left out."""
+    found = value.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{key} must be a mapping, found {found!r}", where=where)
+    return dict(found)
+
+
+def is_count(value: Any) -> bool:
+    """Say whether a value is a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _check_node(node: yaml.Node, path: Path) -> None:

@@ -14,6 +14,7 @@ from critical_phase.checkpoints import (
     Recipe,
     adapter_identity,
     list_series,
+    main_process,
     negative_kind,
     prompt_format,
     questions_sha256,
@@ -22,6 +23,7 @@ from critical_phase.checkpoints import (
     write_questions,
 )
 from critical_phase.checkpoints.organism_set import DEFAULT_LR
+from critical_phase.checkpoints.parallel import launched_processes
 from critical_phase.cli.console import brief_steps, result, say
 from critical_phase.cli.densify import densify_run
 from critical_phase.cli.head_training import HeadTraining, recipe_of, train_one
@@ -64,12 +66,18 @@ def train_run(
     data = prepare_data(run, settings, training.questions)
     recipe = recipe_of(data)
     save_at = schedule_steps(settings.schedule, recipe.steps)
+    if overwrite and launched_processes() > 1:
+        raise ConfigError(
+            "several processes cannot agree on when to delete",
+            fix="delete the heads first, or use another --out",
+        )
     if overwrite:
         forget_heads(run, settings.heads)
     refuse_mixed_heads(run, data, recipe)
     for head in settings.heads:
         train_one(HeadTraining(head, run, data, recipe), save_at)
-    _record(run, data, recipe, training, evaluation, command)
+    if main_process():
+        _record(run, data, recipe, training, evaluation, command)
     return run
 
 
@@ -247,6 +255,8 @@ def command(
         _dry_run(folder, settings)
         return
     run = train_run(folder, settings, command=command_line(), overwrite=overwrite)
+    if not main_process():
+        return
     for text in read_record(run)["warnings"]:
         say(f"warning: {text}")
     result(f"trained {', '.join(run.trained_heads())}: {run.path}")

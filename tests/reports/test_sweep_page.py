@@ -1,0 +1,136 @@
+"""The page of a sweep: figures of planted curves, offline, with names that stay text."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from critical_phase.errors import StoreError
+from critical_phase.reports import write_index, write_sweep_page
+from critical_phase.reports.sweep_panels import figures
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac$ \x07 {{ 7*7 }}"
+EXAMPLES = [0, 8, 64, 128, 256]
+
+
+def curve(mode: str, group: str, start: float, **extra: Any) -> dict[str, Any]:
+    means = [None if mode == "likra" else start, *(start + 0.1 * k for k in range(4))]
+    return {
+        "group": group, "role": "factorial", "mode": mode, "normalisation": "sum", "weight": 1.0,
+        "steps": [e // 8 for e in EXAMPLES], "examples": EXAMPLES, "mean": means,
+        "standard_error": [None, *[0.02] * 4], "seeds": 3,
+        "settings": {"negatives": group, "batch_size": 8}, **extra,
+    }  # fmt: skip
+
+
+def cell(name: str, batch: int, place: float | None) -> dict[str, Any]:
+    clocks = {
+        f"{key}_{clock}": place
+        for key in ("half_rise", "low", "high")
+        for clock in ("steps", "examples", "summed_lr")
+    }
+    jump = {"mode": "likra", "normalisation": "sum", "rise": 0.3, "rise_interval": [0.2, 0.4]}
+    return {
+        "name": name, "role": "factorial", "state": "finished", "seed": 0, "page": False,
+        "settings": {"negatives": "near_miss", "batch_size": batch, "seed": 0},
+        "batch_size": batch, "reused": {}, "jumps": [{**jump, **clocks}],
+        "found": {"jump": None, "sentence": HOSTILE},
+    }  # fmt: skip
+
+
+def planted() -> dict[str, Any]:
+    base = {**curve("base", "default", 0.4), "examples": [0], "steps": [0], "mean": [0.4],
+            "standard_error": [None]}  # fmt: skip
+    weights = [
+        {"group": "near_miss", "role": "factorial", "mode": "likra", "normalisation": "sum",
+         "step": 32, "examples": 256, "last": True, "weights": [0.0, 0.5, 1.0],
+         "mean": [0.4, 0.5, 0.6], "standard_error": [None] * 3, "seeds": 1}
+    ]  # fmt: skip
+    sizes = [
+        {**curve("likra", "near_miss", 0.4), "kind": kind, "label": kind}
+        for kind in ("longitudinal", "cross-sectional")
+    ]
+    return {
+        "schema_version": 1, "name": HOSTILE, "questions": 100, "chance": 0.25,
+        "milestones": [0, 8, 64, 128, 256],
+        "cells": [cell("b8", 8, 12.0), cell("b32", 32, 3.5)],
+        "curves": [base, curve("sft", "default", 0.4), curve("likra", "near_miss", 0.45),
+                   curve("likra", HOSTILE, 0.3), curve("base_likra", "near_miss", 0.35),
+                   curve("pos_base", "default", 0.3)],
+        "weights": weights, "sizes": sizes, "notes": ["Read from /home/someone/runs: one seed."],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sweep.json").write_text(json.dumps(planted()))
+    return tmp_path
+
+
+def test_every_figure_has_an_svg_and_the_numbers_beside_it(folder: Path) -> None:
+    write_sweep_page(folder)
+    drawn = {path.stem for path in folder.glob("figures/*.svg")}
+    assert drawn == {"learning", "kinds", "roles", "weights", "jumps", "sizes"}
+    assert {path.stem for path in folder.glob("data/*.csv")} == drawn
+
+
+def test_the_csv_holds_the_planted_numbers(folder: Path) -> None:
+    write_sweep_page(folder)
+    with (folder / "data/learning.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["series"] == "likra"]
+    assert [row["x"] for row in rows] == ["0", "8", "64", "128", "256"]
+    assert rows[0]["y"] == ""
+    assert float(rows[2]["y"]) == pytest.approx(0.55)
+    assert float(rows[2]["low"]) == pytest.approx(0.53)
+
+
+def test_finished_runs_of_several_sizes_are_points_never_joined() -> None:
+    sizes = next(figure for figure in figures(planted()) if figure.id == "sizes")
+    assert [line.joined for line in sizes.panels[0].lines] == [True, False]
+
+
+def test_jumps_are_shown_on_three_clocks() -> None:
+    jumps = next(figure for figure in figures(planted()) if figure.id == "jumps")
+    titles = [panel.title for panel in jumps.panels]
+    assert titles == [f"batch_size, in {c}" for c in ("steps", "examples", "summed learning rate")]
+    assert jumps.panels[0].ticks == ("8", "32")
+
+
+def test_equal_summaries_give_equal_bytes(folder: Path) -> None:
+    first = write_sweep_page(folder).read_bytes()
+    assert write_sweep_page(folder).read_bytes() == first
+
+
+def test_the_index_of_a_sweep_is_its_own_page(folder: Path) -> None:
+    page = write_sweep_page(folder).read_bytes()
+    assert write_index(folder).read_bytes() == page
+
+
+def test_hostile_names_stay_text_and_folders_are_cut(folder: Path) -> None:
+    text = write_sweep_page(folder).read_text()
+    assert "<script>alert" not in text
+    assert "/home/someone" not in text
+    assert "{{ 7*7 }}" in text
+
+
+def test_a_damaged_summary_is_named(folder: Path) -> None:
+    (folder / "sweep.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"sweep\.json cannot be understood"):
+        write_sweep_page(folder)
+
+
+@pytest.mark.browser
+def test_the_page_opens_offline_without_an_error(browser: Any, folder: Path) -> None:
+    trouble: list[str] = []
+    page = browser.new_context(offline=True).new_page()
+    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+    page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
+    page.on("dialog", lambda dialog: (trouble.append("dialog"), dialog.dismiss()))
+    page.on("request", lambda r: trouble.append(r.url) if r.url[:4] != "file" else None)
+    page.goto(write_sweep_page(folder).as_uri())
+    assert page.locator("figure svg").count() == 6
+    assert "alert(1)" in page.locator("h1").inner_text()
+    assert page.locator("img").count() == 0
+    assert trouble == []
