@@ -39,6 +39,7 @@ class AdapterSlot:
     def __init__(self, wrapper: Any, first: Checkpoint, base_sha256: str) -> None:
         """Use `attach`."""
         self._wrapper = wrapper
+        self._out = False
         self._registry: dict[str, torch.Tensor] = adapter_state(wrapper)
         self._names = _parameter_names(wrapper, self._registry)
         self._config = fixed_settings(first)
@@ -108,7 +109,19 @@ class AdapterSlot:
 
     @contextlib.contextmanager
     def base(self) -> Iterator[None]:
-        """Take the adapter out for the length of a block."""
+        """Take the adapter out for the length of a block; blocks may be nested."""
+        if self._out:
+            yield
+            return
+        self._out = True
+        try:
+            with self._without_adapter():
+                yield
+        finally:
+            self._out = False
+
+    @contextlib.contextmanager
+    def _without_adapter(self) -> Iterator[None]:
         if self.merged:
             self._point(self._originals)
             try:

@@ -49,6 +49,22 @@ def fresh_logits(model_folder: Path, checkpoint: Checkpoint) -> torch.Tensor:
         return PeftModel.from_pretrained(model, str(checkpoint.path)).eval()(IDS).logits
 
 
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True}])
+def test_an_inner_block_does_not_put_the_adapter_back(
+    tiny_model_folder: Path, tmp_path: Path, settings: dict[str, bool]
+) -> None:
+    make_series(tiny_model_folder, tmp_path, **settings)
+    model, _ = load_model(str(tiny_model_folder))
+    base = model(IDS).logits.detach()
+    slot = AdapterSlot.attach(model, list_series(tmp_path).checkpoints[0])
+    with torch.no_grad(), slot.base():
+        with slot.base():
+            pass
+        assert torch.equal(slot.model(IDS).logits, base)
+    with torch.no_grad():
+        assert not torch.equal(slot.model(IDS).logits, base)
+
+
 @pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}])
 def test_swapping_in_place_equals_a_fresh_load_in_any_order(
     tiny_model_folder: Path, tmp_path: Path, settings: dict[str, bool]

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from critical_phase.analysis.sweep import MILESTONES, WEIGHTS
+import numpy as np
+
+from critical_phase.analysis.sweep import MILESTONES, WEIGHTS, over_seeds
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.sweep_cell import CellTask, is_finished
 from critical_phase.cli.sweep_groups import (
@@ -25,6 +27,7 @@ from critical_phase.reports import write_sweep_page
 
 Values = dict[str, Any]
 MODES = ("base", "sft", "likra", "base_likra", "pos_base")
+CLOCKS = ("steps", "examples", "summed_lr")
 WEIGHTED = ("likra", "base_likra", "pos_base")
 
 
@@ -62,9 +65,10 @@ def summary(name: str, tasks: Sequence[CellTask], finished: Sequence[Finished]) 
         "curves": _curves(main),
         "weights": _weights(main),
         "sizes": size_series(finished),
+        "jumps": _jumps(main),
         "notes": _notes(finished),
         "standard_errors": {
-            "curves, weights, sizes": "over seeds: trainings that differ in nothing but the seed",
+            "curves, weights, sizes, jumps": "over seeds: trainings that differ in nothing but the seed",
             "sweep.csv": "over questions, of one training",
         },
     }
@@ -147,6 +151,45 @@ def _by_weight(group: Group, mode: str, how: str) -> list[Values]:
             "seeds": zero[2].seeds,
         })  # fmt: skip
     return made
+
+
+def _jumps(cells: Sequence[Finished]) -> list[Values]:
+    """Average the places of the half-rise over the seeds that have one, on every clock."""
+    made: list[Values] = []
+    for mode in ("likra", "base_likra", "sft"):
+        for how in NORMALISATIONS:
+            for group in groups(cells, mode):
+                jumps = [
+                    jump
+                    for one in group.cells
+                    for jump in one.numbers["jumps"]
+                    if jump["mode"] == mode and jump["normalisation"] == how
+                ]
+                found = [jump for jump in jumps if jump["half_rise_steps"] is not None]
+                made += [_mean_jump(group, mode, how, jumps, found)] if jumps else []
+    return made
+
+
+def _mean_jump(
+    group: Group, mode: str, how: str, jumps: Sequence[Values], found: Sequence[Values]
+) -> Values:
+    places = {
+        clock: over_seeds(np.array([[_float(jump[f"half_rise_{clock}"])] for jump in found]))
+        for clock in (CLOCKS if found else ())
+    }
+    return {
+        "group": group.label, "mode": mode, "normalisation": how, "seeds": len(jumps),
+        "found": len(found), "settings": shown_settings(group.cells[0].cell, ("seed",)),
+        **{clock: number(place.mean[0]) for clock, place in places.items()},
+        **{
+            f"{clock}_standard_error": number(place.standard_error[0])
+            for clock, place in places.items()
+        },
+    }  # fmt: skip
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _notes(finished: Sequence[Finished]) -> list[str]:

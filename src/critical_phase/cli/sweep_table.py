@@ -97,6 +97,15 @@ def _jumps(value: Values) -> list[str]:
             ])  # fmt: skip
     if not rows:
         return []
+    means = [
+        [
+            jump["group"], jump["mode"], f"{jump['found']} of {jump['seeds']}",
+            *(_place(jump, clock) for clock in ("steps", "examples", "summed_lr")),
+        ]
+        for jump in value["jumps"]
+        if jump["normalisation"] == "sum"
+    ]  # fmt: skip
+    mean_head = ["cell", "mode", "seeds with one", "steps", "examples", "summed lr"]
     head = [
         "cell", "mode", "half-rise, steps", "half-rise, examples", "half-rise, summed lr",
         "rise", "tau, steps",
@@ -106,7 +115,21 @@ def _jumps(value: Values) -> list[str]:
         "a dash: no rise with an interval above zero. Tau: from the analysis of the cell, of the "
         "mode it chose.\n"
     )
-    return ["## Where accuracy jumps\n", about, _table(head, rows)]
+    return [
+        "## Where accuracy jumps\n",
+        about,
+        "Mean ± standard error over the seeds that have a half-rise:\n",
+        _table(mean_head, means),
+        "Every cell:\n",
+        _table(head, rows),
+    ]
+
+
+def _place(jump: Values, clock: str) -> str:
+    mean, error = jump.get(clock), jump.get(f"{clock}_standard_error")
+    if mean is None:
+        return NONE
+    return f"{mean:.3g}" if error is None else f"{mean:.3g} ± {error:.2g}"
 
 
 def _interval(jump: Values, clock: str) -> str:
