@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from .bootstrap import curve_draws, interval, series_interval, shared_weights
+from .bootstrap import series_interval, shared_weights
 from .charts import curve
-from .contexts import BLIND, DOMAIN, InContext, context_label, missing_steps, own_contexts
-from .curves import available_modes, base_scores, combine, sorted_scores, top_hits
-from .inputs import Rows, RunArrays, Scored, chance, check_rows, question_count
+from .context_accuracy import Compared, accuracy_series
+from .contexts import BLIND, DOMAIN, InContext, missing_steps, own_contexts
+from .curves import available_modes, base_scores, combine, sorted_scores
+from .inputs import RunArrays, chance, check_rows, question_count
 from .normalisation import NORMALISATIONS, normalise, pmi_dc
 from .results import Curve, MeasureResult, Table, column
-from .series import Series, question_series
+from .series import Series
 from .settings import AnalysisSettings
 
 ABOUT = (
@@ -33,8 +34,6 @@ CAPTIONS = {
     "pmi": "PMI_DC of one head: its log-likelihood of the answer after the question minus that"
     " after a premise which every question shares. The level line is the base model's; it needs"
     " no training, so it is the least that a trained score should beat.",
-    "context": "The same answers after another text. If the accuracy without the question comes"
-    " near the one with it, the wording of the answers decides and not the question.",
 }
 
 COMMAND = "probe collect RUN --contexts answer_only,domain,shuffled,filler"
@@ -71,7 +70,7 @@ def normalisations(
     lines = _ruled(arrays, settings)
     pmi = [line for c in contexts if c.name == DOMAIN for line in _pmi(arrays, c)]
     level = next((line.series.value[0] for line in pmi if line.mode == "base"), None)
-    compared = _Compared(arrays, settings, weights)
+    compared = Compared(arrays, settings, weights)
     drawn = [_drawn(line, weights, arrays, level) for line in _distinct([*lines, *pmi])]
     drawn += compared.curves(contexts)
     return MeasureResult(
@@ -93,7 +92,7 @@ def _ruled(arrays: RunArrays, settings: AnalysisSettings) -> list[_Line]:
     given = [("base", np.zeros(1, dtype=np.int64), base_scores(arrays)[None])]
     given += [(mode, item.steps, item.values) for mode, item in values.items()]
     return [
-        _Line(mode, NAMES[how], _accuracy(arrays.rows, steps, normalise(arrays.rows, v, how),
+        _Line(mode, NAMES[how], accuracy_series(arrays.rows, steps, normalise(arrays.rows, v, how),
               f"{how}.{mode}", f"accuracy of {mode}, {NAMES[how]}", mode))
         for mode, steps, v in given for how in NORMALISATIONS
     ]  # fmt: skip
@@ -108,23 +107,10 @@ def _pmi(arrays: RunArrays, domain: InContext) -> list[_Line]:
         steps, at, other = np.intersect1d(own, there, return_indices=True)
         given.append((head, steps, pmi_dc(scores[at], premise[other])))
     return [
-        _Line(name, "PMI_DC", _accuracy(arrays.rows, steps, values, f"pmi_dc.{name}",
+        _Line(name, "PMI_DC", accuracy_series(arrays.rows, steps, values, f"pmi_dc.{name}",
               f"accuracy of PMI_DC, {name}", name))
         for name, steps, values in given
     ]  # fmt: skip
-
-
-def _accuracy(
-    rows: Rows,
-    steps: Int[np.ndarray, " step"],
-    values: Float[np.ndarray, "step row"],
-    name: str,
-    title: str,
-    mode: str,
-) -> Series:
-    """Turn scores into a series of accuracy."""
-    hits = top_hits(rows, values).value
-    return question_series(name, title, "share of questions", "accuracy", steps, hits, mode=mode)
 
 
 def _distinct(lines: Sequence[_Line]) -> list[_Line]:
@@ -198,103 +184,6 @@ def _table(lines: Sequence[_Line], weights: Float[np.ndarray, "draw question"]) 
         " flatters. “base” is the untrained model, which has no course."
     )
     return Table("normalisations", "Accuracy by score and rule", caption, columns, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """Accuracy in a context beside accuracy with the question, on the same resamples."""
-
-    arrays: RunArrays
-    settings: AnalysisSettings
-    weights: Float[np.ndarray, "draw question"]
-
-    def curves(self, contexts: Sequence[InContext]) -> list[Curve]:
-        """Draw a chart for each mode: with the question, and in every context."""
-        drawn = []
-        for mode in available_modes(self.arrays.heads, self.settings.modes):
-            have = [c for c in contexts if mode in available_modes(c.heads, (mode,))]
-            own: list[tuple[str, Scored]] = [("question", self.arrays)] if have else []
-            for name, source in [*own, *((c.name, c) for c in have)]:
-                one = self._series(source, name, mode)
-                drawn += [self._curve(one, name, mode)] if one.value.size else []
-        return drawn
-
-    def tables(self, contexts: Sequence[InContext]) -> tuple[Table, ...]:
-        """List accuracy in every context at the last step it shares with the run."""
-        rows = [
-            row
-            for context in contexts
-            for mode in ("base", *available_modes(context.heads, self.settings.modes))
-            if (row := self._row(context, mode)) is not None
-        ]
-        columns = [
-            column("mode", "score", kind="text"),
-            column("context", "before the answer", kind="text"),
-            column("blind", "question hidden", kind="text"),
-            column("step", "step"),
-            column("accuracy", "accuracy", "share"),
-            column("interval", "interval"),
-            column("question", "with the question", "share"),
-            column("difference", "question minus context", "share"),
-            column("difference_interval", "interval of the difference"),
-        ]
-        caption = (
-            "At the last step that both have. Differences are paired over questions (95 %). A"
-            " question-blind accuracy close to the real one says that answers can be told apart"
-            " by their wording alone."
-        )
-        table = Table("contexts", "Accuracy after other texts", caption, columns, rows)
-        return (table,) if rows else ()
-
-    def _series(self, source: Scored, name: str, mode: str) -> Series:
-        found = combine(source, mode, self.settings.weight)
-        title = f"accuracy of {mode} by what stands before the answer, {context_label(name)}"
-        return _accuracy(
-            self.arrays.rows, found.steps, found.values, f"context.{name}.{mode}", title, mode
-        )
-
-    def _curve(self, one: Series, name: str, mode: str) -> Curve:
-        return curve(
-            one,
-            self.weights,
-            self.arrays.batch_size,
-            group=f"context.{mode}",
-            label=context_label(name),
-            caption=CAPTIONS["context"],
-            references=[{"label": "chance", "value": chance(self.arrays.rows)}],
-        )
-
-    def _row(self, context: InContext, mode: str) -> list[Any] | None:
-        pair = self._last_hits(context, mode)
-        if pair is None:
-            return None
-        step, own, there = pair
-        draws = curve_draws(self.weights, np.stack([there, own - there]))
-        low, high = interval(draws)
-        blind = "yes" if context.name in BLIND else "no"
-        return [
-            mode, context_label(context.name), blind, step, float(there.mean()),
-            [float(low[0]), float(high[0])], float(own.mean()), float((own - there).mean()),
-            [float(low[1]), float(high[1])],
-        ]  # fmt: skip
-
-    def _last_hits(
-        self, context: InContext, mode: str
-    ) -> tuple[int, Float[np.ndarray, " question"], Float[np.ndarray, " question"]] | None:
-        """Return the last shared step with defined scores, and both accuracies there."""
-        rows = self.arrays.rows
-        if mode == "base":
-            values = np.stack([base_scores(self.arrays), base_scores(context)])
-            hits = top_hits(rows, values[:1]).value[0], top_hits(rows, values[1:]).value[0]
-            return None if np.isnan(hits).any() else (0, *hits)
-        own, there = (combine(s, mode, self.settings.weight) for s in (self.arrays, context))
-        steps, at, other = np.intersect1d(own.steps, there.steps, return_indices=True)
-        one, two = top_hits(rows, own.values[at]).value, top_hits(rows, there.values[other]).value
-        usable = np.flatnonzero(np.isfinite(one).all(axis=1) & np.isfinite(two).all(axis=1))
-        if not usable.size:
-            return None
-        last = int(usable[-1])
-        return int(steps[last]), one[last], two[last]
 
 
 def _notes(arrays: RunArrays, contexts: Sequence[InContext]) -> tuple[str, ...]:

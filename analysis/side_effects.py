@@ -1,19 +1,16 @@
 """Measure `side_effects`: what training changes beside the questions it is about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from .bootstrap import interval, question_weights, shared_weights
+from .bootstrap import shared_weights
 from .charts import curve, numbers
 from .contexts import InContext, missing_steps, other_tasks
 from .curves import available_modes, base_scores, combine, top_hits
+from .effect_lines import EffectLine, effect_lines, gradient_norm, stored, update_norm
 from .inputs import RunArrays, chance, check_rows, question_count
-from .lora_geometry import cross_inner
-from .noise_scale import noise_scale, noise_scale_draws
-from .results import BOOTSTRAP, Curve, MeasureResult, Table, column
+from .results import Curve, MeasureResult, Table, column
 from .series import question_series
 from .settings import AnalysisSettings
 
@@ -25,29 +22,6 @@ ABOUT = (
 
 COMMAND = "probe effects RUN --text FILE"
 """How to collect what is missing."""
-
-MOST_POINTS = 200
-"""Points of the training log that are drawn."""
-
-OVER_TEXTS = "95 % bootstrap over texts"
-OVER_EXAMPLES = "95 % bootstrap over examples"
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One quantity of one head, with its chart."""
-
-    group: str
-    head: str
-    unit: str
-    steps: Int[np.ndarray, " step"]
-    value: Float[np.ndarray, " step"]
-    band: tuple[Float[np.ndarray, " step"], Float[np.ndarray, " step"]] | None
-    interval: str | None
-    n: int = 0
-    """Questions behind each value, 0 where it is no mean over questions."""
-    note: str = ""
-    """What is said after the caption of its chart."""
 
 
 CHARTS = {
@@ -102,11 +76,11 @@ def side_effects(
     """
     check_rows(arrays.rows)
     tasks = other_tasks(arrays)
-    lines = [line for head in arrays.heads for line in _effects(arrays, head, settings)]
+    lines = [line for head in arrays.heads for line in effect_lines(arrays, head, settings)]
     collected = bool(lines or tasks)
     for head in arrays.heads:
-        lines += _update(arrays, head) if collected else []
-        lines += _gradients(arrays, head)
+        lines += update_norm(arrays, head) if collected else []
+        lines += gradient_norm(arrays, head)
     order = list(CHARTS)
     lines.sort(key=lambda line: order.index(line.group))
     drawn = [_drawn(line, arrays) for line in lines]
@@ -122,127 +96,7 @@ def side_effects(
     )
 
 
-def _effects(arrays: RunArrays, head: str, settings: AnalysisSettings) -> list[_Line]:
-    """Return every stored side effect of one head."""
-    lines = []
-    steps, found = _stored(arrays, head, "kl_text", "tokens_text")
-    if found:
-        value, band = _over_texts(found["kl_text"] * found["tokens_text"], found, settings)
-        lines.append(_Line("kl_text", head, "nats per token", steps, value, band, OVER_TEXTS))
-    steps, found = _stored(arrays, head, "nll_text", "tokens_text")
-    if found:
-        value, band = _over_texts(found["nll_text"], found, settings)
-        edges = np.exp(band[0]), np.exp(band[1])
-        note = f"{found['nll_text'].shape[1]} texts."
-        lines.append(
-            _Line("perplexity", head, "perplexity", steps, np.exp(value), edges, OVER_TEXTS,
-                  note=note)
-        )  # fmt: skip
-    steps, found = _stored(arrays, head, "kl_question")
-    if found:
-        lines.append(_kl_question(arrays, head, steps, found["kl_question"], settings))
-    steps, found = _stored(arrays, head, "gradient_sq", "gradient_mean_sq")
-    if found:
-        lines.append(_noise(head, steps, found, settings))
-    return lines
-
-
-def _stored(
-    arrays: RunArrays, head: str, *names: str
-) -> tuple[Int[np.ndarray, " step"], dict[str, np.ndarray]]:
-    """Return the steps, in order, at which all of these were measured, and their values."""
-    tables, steps = arrays.effects(head), np.asarray(arrays.effect_steps(head))
-    if not set(names) <= set(tables):
-        return np.zeros(0, dtype=np.int64), {}
-    chosen = {name: np.asarray(tables[name], dtype=np.float64) for name in names}
-    whole = [np.isfinite(table.reshape(steps.size, -1)).all(axis=1) for table in chosen.values()]
-    kept = np.flatnonzero(np.all(whole, axis=0))
-    kept = kept[np.argsort(steps[kept], kind="stable")]
-    if not kept.size:
-        return np.zeros(0, dtype=np.int64), {}
-    return steps[kept], {name: table[kept] for name, table in chosen.items()}
-
-
-def _over_texts(
-    sums: Float[np.ndarray, "step text"],
-    found: Mapping[str, Float[np.ndarray, "step ..."]],
-    settings: AnalysisSettings,
-) -> tuple[Float[np.ndarray, " step"], tuple[np.ndarray, np.ndarray]]:
-    """Return sums per token over all texts, with an interval over resampled texts."""
-    tokens = found["tokens_text"]
-    rng = np.random.default_rng([settings.seed, 7])
-    weights = question_weights(tokens.shape[1], settings.draws, rng)
-    draws = (weights @ sums.T) / (weights @ tokens.T)
-    return sums.sum(axis=1) / tokens.sum(axis=1), interval(draws)
-
-
-def _kl_question(
-    arrays: RunArrays,
-    head: str,
-    steps: Int[np.ndarray, " step"],
-    values: Float[np.ndarray, "step question"],
-    settings: AnalysisSettings,
-) -> _Line:
-    """Return divergence on the questions, on the resamples of every other measure."""
-    count = question_count(arrays.rows)
-    rng = np.random.default_rng([settings.seed, 8])
-    same = values.shape[1] == count
-    weights = (
-        shared_weights(count, settings)
-        if same
-        else question_weights(values.shape[1], settings.draws, rng)
-    )
-    band = interval(weights @ values.T)
-    unit, n = "nats per token", values.shape[1]
-    return _Line("kl_question", head, unit, steps, values.mean(axis=1), band, BOOTSTRAP, n)
-
-
-def _noise(
-    head: str,
-    steps: Int[np.ndarray, " step"],
-    found: Mapping[str, Float[np.ndarray, "step ..."]],
-    settings: AnalysisSettings,
-) -> _Line:
-    """Return the gradient noise scale with an interval over examples."""
-    single, mean = found["gradient_sq"], found["gradient_mean_sq"].reshape(steps.size)
-    rng = np.random.default_rng([settings.seed, 9])
-    weights = question_weights(single.shape[1], settings.draws, rng)
-    value = noise_scale(single, mean).value
-    draws = np.where(np.isnan(value), 0.0, noise_scale_draws(single, mean, weights))
-    # A draw without a signal is one whose noise is beyond any bound.
-    low, high = interval(np.where(np.isnan(draws), np.finfo(np.float64).max, draws))
-    hidden = np.isnan(value)
-    high = np.where(high > 1e300, np.nan, high)
-    band = np.where(hidden, np.nan, low), np.where(hidden, np.nan, high)
-    note = f"From {single.shape[1]} examples."
-    return _Line("noise_scale", head, "examples", steps, value, band, OVER_EXAMPLES, note=note)
-
-
-def _update(arrays: RunArrays, head: str) -> list[_Line]:
-    """Return the norm of the low-rank update, where adapters have factors."""
-    steps, path = np.asarray(arrays.steps(head)), arrays.adapters(head)
-    if not path or len(path) != steps.size:
-        return []
-    order = np.argsort(steps, kind="stable")
-    path = [path[i] for i in order]
-    squares = np.sum([cross_inner(path, path, name) for name in sorted(path[0])], axis=0)
-    value = np.sqrt(np.maximum(squares, 0.0))
-    return [_Line("update_norm", head, "norm", steps[order], value, None, None)]
-
-
-def _gradients(arrays: RunArrays, head: str) -> list[_Line]:
-    """Return the gradient norm of the training log, thinned."""
-    log = arrays.training_log(head)
-    if "gradient_norm" not in log or not len(log["gradient_norm"]):
-        return []
-    steps, value = np.asarray(log["step"]), np.asarray(log["gradient_norm"], dtype=np.float64)
-    every = -(-steps.size // MOST_POINTS)
-    note = f"Every {every}th of {steps.size} steps; the log has all." if every > 1 else ""
-    kept = slice(every - 1, None, every)
-    return [_Line("gradient_norm", head, "norm", steps[kept], value[kept], None, None, note=note)]
-
-
-def _drawn(line: _Line, arrays: RunArrays) -> Curve:
+def _drawn(line: EffectLine, arrays: RunArrays) -> Curve:
     """Draw one line."""
     title, caption = CHARTS[line.group]
     return Curve(
@@ -268,7 +122,7 @@ def _levels(group: str, arrays: RunArrays) -> list[dict[str, object]]:
     """Return the level lines of a chart."""
     if group == "noise_scale":
         return [{"label": "batch size", "value": float(arrays.batch_size)}]
-    _, base = _stored(arrays, "base", "nll_text", "tokens_text")
+    _, base = stored(arrays, "base", "nll_text", "tokens_text")
     if group != "perplexity" or not base:
         return []
     return [
@@ -305,7 +159,7 @@ def _task(task: InContext, arrays: RunArrays, settings: AnalysisSettings) -> lis
     return drawn
 
 
-def _table(lines: Sequence[_Line]) -> Table:
+def _table(lines: Sequence[EffectLine]) -> Table:
     """List first and last value of everything that is drawn."""
     rows: list[list[object]] = []
     for line in lines:

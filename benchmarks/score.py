@@ -67,7 +67,7 @@ def main() -> None:
     result = measure(
         quick=arguments.quick,
         rounds=arguments.rounds or (3 if arguments.quick else 5),
-        count=arguments.questions or (96 if arguments.quick else 128),
+        count=arguments.questions or (96 if arguments.quick else 192),
     )
     if arguments.json:
         print(json.dumps(result))

@@ -237,7 +237,7 @@ def _caption(value: Json, what: str) -> str:
     count = value.get("questions") or "unknown"
     return (
         f"{what}; share of {count} questions. Bands: standard error over seeds, where there are "
-        f"several. Shaded: {PHASE[0]} to {PHASE[1]} examples."
+        f"several. Shaded, where the axis counts examples: {PHASE[0]} to {PHASE[1]} of them."
     )
 
 

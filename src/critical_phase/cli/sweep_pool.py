@@ -142,7 +142,12 @@ class _Pool:
     def give(self, task: CellTask) -> None:
         worker = next(one for one in self._workers if one.task is None)
         worker.task = task
-        worker.link.send(task)
+        try:
+            worker.link.send(task)
+        except OSError:  # it died while it had nothing to do
+            fresh = self._workers[worker.number] = self._start(worker.number)
+            fresh.task = task
+            fresh.link.send(task)
 
     def results(self) -> Iterator[tuple[CellTask, str, str]]:
         """Wait for the first worker to report or die; yield task, status and message."""

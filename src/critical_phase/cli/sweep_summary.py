@@ -68,7 +68,7 @@ def summary(name: str, tasks: Sequence[CellTask], finished: Sequence[Finished]) 
         "jumps": _jumps(main),
         "notes": _notes(finished),
         "standard_errors": {
-            "curves, weights, sizes, jumps": "over seeds: trainings that differ in nothing but the seed",
+            "curves, weights, sizes, jumps": "over seeds: trainings alike but for it",
             "sweep.csv": "over questions, of one training",
         },
     }
