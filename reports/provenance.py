@@ -18,6 +18,8 @@ ALLOWED = (
     ("model_sha256", "model hash"),
     ("questions", "questions"),
     ("question_set_sha256", "question-set hash"),
+    ("control.kind", "control"),
+    ("control.run", "control of"),
     ("collect.evaluated_questions", "evaluated questions"),
     ("collect.rows", "rows"),
     ("collect.plan_sha256", "plan hash"),
@@ -31,8 +33,9 @@ ALLOWED = (
 """Key of `run.json`, a dot goes one level down -> its name on the page. Nothing else is shown."""
 
 RECIPE = (
-    "batch_size", "steps", "lr", "learning_rate", "schedule", "save", "optimizer", "rank", "r",
-    "alpha", "lora_alpha", "dropout", "targets", "target_modules", "negatives", "prompt_format",
+    "batch_size", "accumulate", "steps", "lr", "learning_rate", "lr_schedule", "schedule", "save",
+    "optimizer", "rank", "r", "alpha", "lora_alpha", "lora", "dropout", "targets",
+    "target_modules", "negatives", "contamination", "repeat_first", "stratum", "prompt_format",
     "prompt", "dtype", "weight_decay", "clip", "warmup", "train_questions",
     "max_length", "weight", "seed",
 )  # fmt: skip
@@ -56,7 +59,11 @@ def provenance(run: Json) -> Provenance:
         facts=tuple(
             (label, _show(value)) for key, label in ALLOWED if (value := _at(run, key)) is not None
         ),
-        recipe=tuple((k.replace("_", " "), _show(recipe[k])) for k in RECIPE if k in recipe),
+        recipe=tuple(
+            (k.replace("_", " "), _show(recipe[k]))
+            for k in RECIPE
+            if recipe.get(k) not in (None, {})
+        ),
         versions=tuple((str(k), _show(v)) for k, v in sorted(versions.items())),
         commands=tuple(_command(item) for item in run.get("commands") or ()),
     )
