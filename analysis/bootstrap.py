@@ -40,6 +40,18 @@ def interval(
     return np.asarray(low), np.asarray(high)
 
 
+def centred_interval(
+    value: Float[np.ndarray, " step"], draws: Float[np.ndarray, "draw step"]
+) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, " step"]]:
+    """Return the interval of draws, moved so that their mean is the value, at least 0.
+
+    For a quantity that resampling pushes upwards, such as a mean absolute gap.
+    """
+    low, high = interval(draws)
+    shift = value - draws.mean(axis=0)
+    return np.maximum(low + shift, 0.0), high + shift
+
+
 def series_interval(
     series: Series, weights: Float[np.ndarray, "draw question"]
 ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, " step"]] | None:

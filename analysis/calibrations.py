@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from .bootstrap import interval, shared_weights
+from .bootstrap import centred_interval, shared_weights
 from .calibration import (
     Confidence,
     brier,
@@ -17,8 +17,16 @@ from .calibration import (
     log_option_mass,
 )
 from .charts import curve, numbers
-from .curves import ModeScores, available_modes, base_scores, combine, primary_mode, sorted_scores
-from .inputs import RunArrays, check_rows, question_count
+from .curves import (
+    ModeScores,
+    available_modes,
+    base_scores,
+    combine,
+    primary_mode,
+    sorted_scores,
+    top_hits,
+)
+from .inputs import Rows, RunArrays, check_rows, question_count
 from .results import Curve, MeasureResult, Table, column
 from .series import question_series
 from .settings import AnalysisSettings
@@ -38,8 +46,8 @@ CAPTIONS = {
     "brier": "Mean squared distance of the option probabilities to the truth: 0 is sure and right,"
     " 2 sure and wrong. The level line is what equal scores give.",
     "error": "Mean gap between the probability of the chosen option and how often it is right, over"
-    f" {BINS} bins. “if calibrated” is the error that perfect calibration would show with as many"
-    " questions; below it nothing can be told.",
+    f" {BINS} bins. “if calibrated” is the error that perfect calibration would show on average"
+    " with as many questions; twice as much still happens by chance.",
     "mass": "Log of the probability that one head gives to all options of a question together, mean"
     " over questions. It says how much of the model's probability is on this format at all; more"
     " mass is not more accuracy.",
@@ -73,7 +81,7 @@ def calibration(
     weights = shared_weights(question_count(arrays.rows), settings)
     modes = []
     for name in available_modes(arrays.heads, settings.modes):
-        scores = combine(arrays, name, settings.weight)
+        scores = _defined(arrays.rows, combine(arrays, name, settings.weight))
         modes.append(_Mode(scores, confidence(arrays.rows, scores.values)))
     first = primary_mode(arrays.heads, settings.modes)
     lines = [c for mode in modes for c in _curves(mode, arrays, weights)]
@@ -88,6 +96,12 @@ def calibration(
         curves=tuple(lines),
         tables=(_bins(arrays, modes),),
     )
+
+
+def _defined(rows: Rows, scores: ModeScores) -> ModeScores:
+    """Leave out steps at which every question has all scores equal, as accuracy does."""
+    kept = np.isfinite(top_hits(rows, scores.values).value).all(axis=1)
+    return ModeScores(scores.mode, scores.steps[kept], scores.values[kept])
 
 
 def _curves(
@@ -105,17 +119,8 @@ def _curves(
         references=[{"label": "equal scores", "value": equal}],
     )  # fmt: skip
     value = error_draws(mode.found, np.full((1, rows.question[-1] + 1), 1 / question_count(rows)))
-    band = _centred(value[0], error_draws(mode.found, weights))
+    band = centred_interval(value[0], error_draws(mode.found, weights))
     return [drawn, _error_curve(name, name, steps, value[0], band, arrays)]
-
-
-def _centred(
-    value: Float[np.ndarray, " step"], draws: Float[np.ndarray, "draw step"]
-) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, " step"]]:
-    """Return the interval of draws, moved so that their mean is the value, at least 0."""
-    low, high = interval(draws)
-    shift = value - draws.mean(axis=0)
-    return np.maximum(low + shift, 0.0), high + shift
 
 
 def _expected(mode: _Mode, arrays: RunArrays) -> Curve:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from .bootstrap import interval, question_weights, shared_weights
 from .inputs import RunArrays, question_count
 from .lora_geometry import cross_inner
-from .noise_scale import noise_scale, noise_scale_draws
+from .noise_scale import noise_scale
 from .results import BOOTSTRAP
 from .settings import AnalysisSettings
 
@@ -17,7 +17,6 @@ MOST_POINTS = 200
 """Points of the training log that are drawn."""
 
 OVER_TEXTS = "95 % bootstrap over texts"
-OVER_EXAMPLES = "95 % bootstrap over examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +42,17 @@ def effect_lines(arrays: RunArrays, head: str, settings: AnalysisSettings) -> li
     steps, found = stored(arrays, head, "kl_text", "tokens_text")
     if found:
         value, band = _over_texts(found["kl_text"] * found["tokens_text"], found, settings)
-        lines.append(EffectLine("kl_text", head, "nats per token", steps, value, band, OVER_TEXTS))
+        name = None if band is None else OVER_TEXTS
+        lines.append(EffectLine("kl_text", head, "nats per token", steps, value, band, name))
     steps, found = stored(arrays, head, "nll_text", "tokens_text")
     if found:
         value, band = _over_texts(found["nll_text"], found, settings)
-        edges = np.exp(band[0]), np.exp(band[1])
-        note = f"{found['nll_text'].shape[1]} texts."
+        edges = None if band is None else (np.exp(band[0]), np.exp(band[1]))
+        name = None if band is None else OVER_TEXTS
+        count = found["nll_text"].shape[1]
+        note = f"{count} texts." if count > 1 else "One text, so no interval."
         lines.append(
-            EffectLine("perplexity", head, "perplexity", steps, np.exp(value), edges, OVER_TEXTS,
+            EffectLine("perplexity", head, "perplexity", steps, np.exp(value), edges, name,
                   note=note)
         )  # fmt: skip
     steps, found = stored(arrays, head, "kl_question")
@@ -58,7 +60,7 @@ def effect_lines(arrays: RunArrays, head: str, settings: AnalysisSettings) -> li
         lines.append(_kl_question(arrays, head, steps, found["kl_question"], settings))
     steps, found = stored(arrays, head, "gradient_sq", "gradient_mean_sq")
     if found:
-        lines.append(_noise(head, steps, found, settings))
+        lines.append(_noise(head, steps, found))
     return lines
 
 
@@ -82,13 +84,16 @@ def _over_texts(
     sums: Float[np.ndarray, "step text"],
     found: Mapping[str, Float[np.ndarray, "step ..."]],
     settings: AnalysisSettings,
-) -> tuple[Float[np.ndarray, " step"], tuple[np.ndarray, np.ndarray]]:
-    """Return sums per token over all texts, with an interval over resampled texts."""
+) -> tuple[Float[np.ndarray, " step"], tuple[np.ndarray, np.ndarray] | None]:
+    """Return sums per token over all texts, with an interval over resampled texts if many."""
     tokens = found["tokens_text"]
+    value = sums.sum(axis=1) / tokens.sum(axis=1)
+    if tokens.shape[1] < 2:  # every resample is the one text
+        return value, None
     rng = np.random.default_rng([settings.seed, 7])
     weights = question_weights(tokens.shape[1], settings.draws, rng)
     draws = (weights @ sums.T) / (weights @ tokens.T)
-    return sums.sum(axis=1) / tokens.sum(axis=1), interval(draws)
+    return value, interval(draws)
 
 
 def _kl_question(
@@ -116,21 +121,12 @@ def _noise(
     head: str,
     steps: Int[np.ndarray, " step"],
     found: Mapping[str, Float[np.ndarray, "step ..."]],
-    settings: AnalysisSettings,
 ) -> EffectLine:
-    """Return the gradient noise scale with an interval over examples."""
+    """Return the gradient noise scale; its interval would need more than squared norms."""
     single, mean = found["gradient_sq"], found["gradient_mean_sq"].reshape(steps.size)
-    rng = np.random.default_rng([settings.seed, 9])
-    weights = question_weights(single.shape[1], settings.draws, rng)
     value = noise_scale(single, mean).value
-    draws = np.where(np.isnan(value), 0.0, noise_scale_draws(single, mean, weights))
-    # A draw without a signal is one whose noise is beyond any bound.
-    low, high = interval(np.where(np.isnan(draws), np.finfo(np.float64).max, draws))
-    hidden = np.isnan(value)
-    high = np.where(high > 1e300, np.nan, high)
-    band = np.where(hidden, np.nan, low), np.where(hidden, np.nan, high)
     note = f"From {single.shape[1]} examples."
-    return EffectLine("noise_scale", head, "examples", steps, value, band, OVER_EXAMPLES, note=note)
+    return EffectLine("noise_scale", head, "examples", steps, value, None, None, note=note)
 
 
 def update_norm(arrays: RunArrays, head: str) -> list[EffectLine]:

@@ -45,19 +45,6 @@ def noise_scale(
     return _scale(single.mean(axis=1), mean, count)
 
 
-def noise_scale_draws(
-    single: Float[np.ndarray, "step example"],
-    mean: Float[np.ndarray, " step"],
-    weights: Float[np.ndarray, "draw example"],
-) -> Float[np.ndarray, "draw step"]:
-    """Return the noise scale on resampled examples.
-
-    Only squared norms are stored, so the mean gradient keeps its norm in every draw: the
-    spread is that of the noise, and the interval is too narrow where the signal is weak.
-    """
-    return _scale(weights @ single.T, mean[None], single.shape[1]).value
-
-
 def _scale(
     single: Float[np.ndarray, "*rest"], mean: Float[np.ndarray, "..."], count: int
 ) -> NoiseScale:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -32,7 +31,8 @@ CAPTIONS = {
     "rule": "Share of questions whose right answer scores highest, by what each score is divided"
     " by. Rules that decide every question alike share one line.",
     "pmi": "PMI_DC of one head: its log-likelihood of the answer after the question minus that"
-    " after a premise which every question shares. The level line is the base model's; it needs"
+    " after a premise which every question shares, or after nothing where the prompt format has"
+    " no words of its own. The level line is the base model's; it needs"
     " no training, so it is the least that a trained score should beat.",
 }
 
@@ -69,9 +69,9 @@ def normalisations(
     contexts = own_contexts(arrays)
     lines = _ruled(arrays, settings)
     pmi = [line for c in contexts if c.name == DOMAIN for line in _pmi(arrays, c)]
-    level = next((line.series.value[0] for line in pmi if line.mode == "base"), None)
+    levels = [v for line in pmi if line.mode == "base" for v in line.series.value.tolist()]
     compared = Compared(arrays, settings, weights)
-    drawn = [_drawn(line, weights, arrays, level) for line in _distinct([*lines, *pmi])]
+    drawn = [_drawn(line, weights, arrays, levels) for line in _distinct([*lines, *pmi])]
     drawn += compared.curves(contexts)
     return MeasureResult(
         "normalisations",
@@ -136,13 +136,16 @@ def _equal(one: Series, other: Series) -> bool:
 
 
 def _drawn(
-    line: _Line, weights: Float[np.ndarray, "draw question"], arrays: RunArrays, level: Any
+    line: _Line,
+    weights: Float[np.ndarray, "draw question"],
+    arrays: RunArrays,
+    levels: Sequence[float],
 ) -> Curve:
     """Draw one line of the table."""
     pmi = line.rule == "PMI_DC"
     lines = [{"label": "chance", "value": chance(arrays.rows)}]
-    if pmi:
-        lines.append({"label": "base", "value": float(level)})
+    if pmi:  # the base has none where its questions are the premise and nothing else
+        lines += [{"label": "base", "value": level} for level in levels]
     return curve(
         line.series,
         weights,

@@ -35,9 +35,10 @@ CHARTS = {
         "The same divergence on the right answers of the questions, mean over questions.",
     ),
     "perplexity": (
-        "Perplexity of held-out text",
-        "Exponential of the mean negative log-likelihood per token. Above the base's level the"
-        " head has become a worse model of ordinary text.",
+        "Perplexity of neutral text",
+        "Exponential of the mean negative log-likelihood per token of the texts given, long ones in"
+        " windows. Above the base's level the head has become a worse model of them. The band is"
+        " that of the level, not of the distance to the base.",
     ),
     "update_norm": (
         "Size of the update",
@@ -51,9 +52,9 @@ CHARTS = {
         "Gradient noise scale",
         "Examples that a step would have to average for its gradient to be as much signal as"
         " noise (simple noise scale); far above the batch size, single steps are mostly noise. No"
-        " value where the signal is not told from zero. The interval resamples the examples'"
-        " norms and keeps that of the mean gradient, so it is too narrow where the value is above"
-        " the number of examples.",
+        " value where the estimate of the signal is zero or less. Only squared norms are stored,"
+        " which give no interval: a value near or above the number of examples may be off by"
+        " several times, and one checkpoint is no evidence of a change.",
     ),
 }
 """Title and caption of every chart."""
@@ -182,7 +183,7 @@ def _table(lines: Sequence[EffectLine]) -> Table:
         column("step", "last at", "step"),
         column("unit", "unit", kind="text"),
     ]
-    caption = "Intervals: 95 %, over texts, questions or examples as the charts say."
+    caption = "Intervals: 95 %, over texts or questions as the charts say."
     return Table("side_effects", "First and last", caption, columns, rows)
 
 

@@ -11,7 +11,7 @@ from .bootstrap import shared_weights
 from .charts import curve
 from .curves import base_scores, combine, primary_mode, top_hits
 from .difficulty import NEVER, STRATA, Course, base_margins, course, el2n, median_first, strata
-from .inputs import RunArrays, chance, check_rows, question_count
+from .inputs import RunArrays, check_rows, question_count
 from .results import Curve, MeasureResult, Table, column
 from .series import question_series
 from .settings import AnalysisSettings
@@ -23,9 +23,9 @@ ABOUT = (
 )
 
 CAUTION = (
-    "The quarters are chosen on the base's own scores, noise included: the lowest would look"
-    " better and the highest worse at a second look even if nothing were learned (regression to"
-    " the mean). Compare courses within a quarter, not the first step with the last."
+    "The quarters are chosen on the base's own scores: any change of the scores, even one that"
+    " teaches nothing, would lift the lowest and lower the highest (regression to the mean)."
+    " Compare courses within a quarter, not the first step with the last."
 )
 
 NAMES = {"near_impossible": "near impossible"}
@@ -93,9 +93,10 @@ def _curves(
     found: _Questions, arrays: RunArrays, weights: Float[np.ndarray, "draw question"]
 ) -> list[Curve]:
     """Draw accuracy of every quarter, easy first."""
-    drawn = []
+    drawn, sizes = [], np.bincount(arrays.rows.question)
+    mixed = np.unique(sizes).size > 1  # more candidates make the margin lower
     for place, inside in _members(found):
-        name = _name(place)
+        name, level = _name(place), float(np.mean(1 / sizes[inside]))
         series = question_series(
             f"accuracy_stratum.{STRATA[place]}", f"accuracy by difficulty, {name}",
             "share of questions", "accuracy", found.steps, found.hits[:, inside], mode=found.mode,
@@ -109,7 +110,7 @@ def _curves(
                 label=name,
                 caption=f"Share of right questions ({found.mode}) in each quarter of difficulty."
                 f" {CAUTION}",
-                references=[{"label": "chance", "value": chance(arrays.rows)}],
+                references=[{"label": f"chance, {name}" if mixed else "chance", "value": level}],
             )
         )
     return drawn

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -27,7 +28,7 @@ from critical_phase.atomic import (
 )
 from critical_phase.checkpoints.folders import step_of
 from critical_phase.checkpoints.peft_state import quiet_peft
-from critical_phase.checkpoints.series import IDENTITY
+from critical_phase.checkpoints.series import IDENTITY, adapter_identity
 from critical_phase.checkpoints.steps import schedule_steps
 from critical_phase.checkpoints.training_log import LOG, LogRow, log_csv, read_log
 from critical_phase.errors import ConfigError
@@ -63,6 +64,7 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         self._saved: dict[int, Path] = {}
         self._log: dict[int, LogRow] = {}
         self._lr = math.nan
+        self._training = ""
         self._warned: set[str] = set()
 
     def on_train_begin(
@@ -83,6 +85,7 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         wanted = set(schedule_steps(self._schedule, state.max_steps))
         self._wanted = frozenset(wanted if self._save_step0 else wanted - {0})
         self._saved, self._log = {}, {}
+        self._training = uuid4().hex
         if not state.is_world_process_zero:
             return
         self._warn(args)
@@ -167,6 +170,7 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         row = self._log.get(step)
         note = {
             "maker": MAKER,
+            "training": self._training,
             "step": step,
             "examples": step * batch,
             "batch_size": batch,
@@ -181,8 +185,11 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
             write_text(self._folder / LOG, log_csv(rows))
 
     def _continue(self, step: int) -> None:
-        """Take over the log of a training that is resumed, up to its step."""
+        """Take over name and log of a training that is resumed, up to its step."""
         sweep(self._folder)
+        for path in sorted(self._folder.glob("checkpoint-*"), key=lambda p: step_of(p.name) or 0):
+            if (step_of(path.name) or 0) <= step and (path / IDENTITY).is_file():
+                self._training = (adapter_identity(path) or {}).get("training") or self._training
         if (self._folder / LOG).is_file():
             rows = read_log(self._folder / LOG)
             self._log = {row.step: row for row in rows if row.step <= step}

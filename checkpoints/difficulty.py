@@ -7,6 +7,7 @@ is not `easy` of another. Summed log-probabilities favour short candidates, so a
 question whose right answer is long counts as hard.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from critical_phase.checkpoints.questions import Question
@@ -72,6 +73,11 @@ def _margin(question: Question, scores: Sequence[float] | None) -> float:
             f"question {question.id!r} has no base margin: {found} for "
             f"{len(question.candidates)} candidates, {len(question.wrong)} of them wrong",
             fix="score every candidate of every question with the base model first",
+        )
+    if not all(map(math.isfinite, scores)):
+        raise ConfigError(
+            f"question {question.id!r} has no base margin: the base scores it {list(scores)}",
+            fix="load the base in float32, or leave this question out",
         )
     wrong = [score for index, score in enumerate(scores) if index != question.answer]
     return scores[question.answer] - max(wrong)

@@ -43,11 +43,11 @@ def first_step(first: Checkpoint) -> tuple[Checkpoint | None, str]:
 
 
 def refuse_changed_base(checkpoint: Checkpoint) -> None:
-    """Refuse adapters that do not stand on the base as it is published.
+    """Refuse adapters that do not stand on the base as it is published, everywhere alike.
 
     Raises:
         CheckpointError: PiSSA, OLoRA, CorDA, LoftQ or LoRA-GA, not converted to plain LoRA;
-            or layers used twice.
+            layers used twice; or an adapter that acts at some positions only.
     """
     config = adapter_config(checkpoint.path)
     start = config.get("init_lora_weights", True)
@@ -56,6 +56,13 @@ def refuse_changed_base(checkpoint: Checkpoint) -> None:
             "layer_replication changes the base: its layers are not those of the base model",
             where=str(checkpoint.path),
             fix="merge the adapters and collect them as full weights",
+        )
+    if config.get("alora_invocation_tokens"):
+        raise CheckpointError(
+            "these adapters act behind their invocation tokens alone (aLoRA); here every "
+            "position would be changed",
+            where=str(checkpoint.path),
+            fix="use plain LoRA: aLoRA is not supported",
         )
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
         raise CheckpointError(

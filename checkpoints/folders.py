@@ -137,9 +137,11 @@ def _adapters(path: Path) -> dict[str, Path]:
 def _drop_references(homes: dict[Path, dict[str, Path]]) -> list[str]:
     """Leave out the frozen adapter that trainers of preferences keep beside the trained one."""
     dropped: set[str] = set()
+    # The trained adapter may be missing from a folder that is still being written.
+    trained = {name for found in homes.values() for name in found} - set(_REFERENCES)
     for found in homes.values():
         for name in _REFERENCES:
-            if name in found and len(found) > 1:
+            if name in found and trained:
                 del found[name]
                 dropped.add(name)
     return [
@@ -152,9 +154,9 @@ def _drop_references(homes: dict[Path, dict[str, Path]]) -> list[str]:
 def _choose_adapter(
     folder: Path, homes: dict[Path, dict[str, Path]], asked: str | None
 ) -> str | None:
-    """Settle which named adapter is read; None where every checkpoint holds one at most."""
+    """Settle which named adapter is read; None where all checkpoints hold the same one."""
     names = sorted({name for found in homes.values() for name in found})
-    if asked is None and any(len(found) > 1 for found in homes.values()):
+    if asked is None and len(names) > 1:
         raise ConfigError(
             f"the checkpoints hold several adapters: {', '.join(names)}",
             where=str(folder),

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "base_model_name_or_path": "set it with --model",
     "revision": "leave it out: the base is told apart by the hash of its weights",
     "auto_mapping": "leave it out: PEFT writes it",
+    "alora_invocation_tokens": "leave it out: such adapters act behind these tokens alone",
     "peft_version": "leave it out: PEFT writes it",
 }
 """Options of LoraConfig that a recipe sets by another name, or not at all."""

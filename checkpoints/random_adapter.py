@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from critical_phase.atomic import new_folder, sweep, write_json
 from critical_phase.checkpoints.folders import CONFIG, WEIGHTS
@@ -164,7 +164,8 @@ def _write(target: Path, checkpoint: Checkpoint, note: Mapping[str, Any]) -> Non
     tensors = random_twin(checkpoint, seed=note["control_seed"])
     config = adapter_config(checkpoint.path)
     with new_folder(target) as folder:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        # Not save_file: a full disk there is no OSError.
+        (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
         for name, value in ((CONFIG, config), (IDENTITY, note)):
             text = json.dumps(value, indent=1, sort_keys=True)
             (folder / name).write_text(text, encoding="utf-8")

@@ -160,8 +160,9 @@ def low_rank_factors(
         a = tensors[name].float().numpy()
         b = tensors[f"{module}.lora_B.weight"].float().numpy()
         b = np.zeros_like(b) if checkpoint.kind == "base" else b
-        scaling = _scaling(config, module)
-        factors[module.removeprefix("base_model.model.")] = (a, b, scaling)
+        # PEFT matches its patterns, which may start with ^, against the base's own names.
+        name_in_base = module.removeprefix("base_model.model.")
+        factors[name_in_base] = (a, b, _scaling(config, name_in_base))
     return factors
 
 

@@ -10,9 +10,11 @@ from critical_phase.checkpoints.folders import Kind, SavedStep, list_folder
 from critical_phase.checkpoints.hub_files import split_revision
 from critical_phase.checkpoints.hub_revisions import HubRevisions
 from critical_phase.checkpoints.series import (
+    IDENTITY,
     Checkpoint,
     Series,
     adapter_config,
+    adapter_identity,
     duplicates,
     hash_checkpoint,
 )
@@ -65,7 +67,12 @@ class FolderSource:
         changes: list[str] = []
         if self.kind == "adapter":
             changes = setting_changes([_unhashed(saved) for saved in listing.saved])
-        self.warnings: tuple[str, ...] = (*listing.skipped, *changes, *([about] if about else []))
+        self.warnings: tuple[str, ...] = (
+            *listing.skipped,
+            *changes,
+            *_several_trainings(listing.saved),
+            *([about] if about else []),
+        )
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -123,6 +130,19 @@ def read_series(source: CheckpointSource, steps: Iterable[int] | None = None) ->
     chosen = source.steps if steps is None else steps
     checkpoints = tuple(source.checkpoint(step) for step in sorted(set(chosen)))
     return Series(checkpoints, (*source.warnings, *duplicates(checkpoints)))
+
+
+def _several_trainings(saved: Iterable[SavedStep]) -> list[str]:
+    """Say where the notes of our callback name more than one training in a folder."""
+    steps: dict[str, list[int]] = {}
+    for item in saved:
+        home = item.path if (item.path / IDENTITY).is_file() else item.path.parent
+        if training := (adapter_identity(home) or {}).get("training"):
+            steps.setdefault(str(training), []).append(item.step)
+    if len(steps) < 2:
+        return []
+    parts = "; ".join(", ".join(map(str, one)) for one in steps.values())
+    return [f"the folder mixes checkpoints of {len(steps)} trainings: steps {parts}"]
 
 
 def _unhashed(saved: SavedStep) -> Checkpoint:

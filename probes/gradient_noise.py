@@ -1,7 +1,7 @@
 """How much the training gradient differs between examples, at one checkpoint.
 
-With |g_i|^2 of single examples and |mean g|^2 of their mean, the gradient noise scale
-B_simple = tr(cov) / |G|^2 is estimated without bias
+|g_i|^2 of single examples and |mean g|^2 of their mean give both parts of the gradient noise
+scale B_simple = tr(cov) / |G|^2 without bias; their ratio has some
 (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162, appendix A.1).
 """
 

@@ -111,3 +111,12 @@ def test_a_switch_lowers_the_brier_score_of_the_mode_that_holds_it(rng, quick):
     lines = {c.id: c for c in calibration(planted_run("switch", rng, width=0), quick).curves}
     assert lines["brier.likra"].value[-1] < lines["brier.likra"].value[0] - 0.2
     assert lines["option_mass.negative"].references[0]["label"] == "base"
+
+
+def test_a_step_of_equal_scores_has_no_calibration(rng, quick):
+    run = planted_run("switch", rng, questions=20, width=0)
+    curves = {curve.id: curve for curve in calibration(run, quick).curves}
+    # At step 0 both heads are the base, so likra has nothing to be calibrated.
+    assert run.steps("positive")[0] == 0
+    assert curves["calibration_error.likra"].steps[0] > 0
+    assert curves["calibration_error.sft"].steps[0] == 0

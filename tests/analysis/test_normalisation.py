@@ -128,3 +128,11 @@ def test_missing_steps_of_a_context_are_named_and_the_rest_is_used(switch, quick
     row = next(r for r in table_of(result, "contexts") if r["context"] == "filler text"
                and r["mode"] == "sft")  # fmt: skip
     assert row["step"] == 2
+
+
+def test_pmi_of_questions_without_a_text_is_undefined_and_not_a_crash(switch, quick):
+    for name in ("base", *switch.heads):
+        switch.tables[f"context/domain/{name}"] = switch.tables[f"scores/{name}"].copy()
+    result = normalisations(switch, quick)
+    assert not [row for row in table_of(result, "normalisations") if row["mode"] == "base"
+                and row["normalisation"] == "PMI_DC"]  # fmt: skip

@@ -3,7 +3,7 @@ import pytest
 
 from critical_phase.analysis import planted_run
 from critical_phase.analysis.effect_lines import MOST_POINTS
-from critical_phase.analysis.noise_scale import noise_scale, noise_scale_draws
+from critical_phase.analysis.noise_scale import noise_scale
 from critical_phase.analysis.planted_contexts import NOISE_SCALE, gradients_of
 from critical_phase.analysis.side_effects import side_effects
 from critical_phase.errors import ShapeError
@@ -33,13 +33,6 @@ def test_equal_gradients_have_no_noise_and_scale_does_not_matter(rng):
     one = noise_scale(stored["gradient_sq"], stored["gradient_mean_sq"][:, 0]).value
     two = noise_scale(9 * stored["gradient_sq"], 9 * stored["gradient_mean_sq"][:, 0]).value
     np.testing.assert_allclose(one, two)
-
-
-def test_draws_with_equal_weights_are_the_estimate(rng):
-    stored = gradients_of(3, 16, 50, rng)
-    mean = stored["gradient_mean_sq"][:, 0]
-    draws = noise_scale_draws(stored["gradient_sq"], mean, np.full((1, 16), 1 / 16))
-    np.testing.assert_allclose(draws[0], noise_scale(stored["gradient_sq"], mean).value)
 
 
 def test_one_gradient_has_no_noise_scale():
@@ -74,11 +67,21 @@ def test_perplexity_is_weighted_by_tokens_and_starts_at_the_base(planted, quick)
     assert curve.value[-1] == pytest.approx(level * np.exp(0.05), rel=1e-3)
 
 
-def test_planted_noise_is_found_within_its_interval(planted, quick):
+def test_planted_noise_is_found(planted, quick):
     curve = curves_of(side_effects(planted, quick))["noise_scale.positive"]
     values = [value for value in curve.value if value is not None]
     assert np.median(values) == pytest.approx(NOISE_SCALE, rel=0.4)
     assert curve.references == [{"label": "batch size", "value": 8.0}]
+    assert (curve.low, curve.high, curve.interval) == (None, None, None)
+
+
+def test_one_text_has_no_interval(planted, quick):
+    for name in [k for k in planted.tables if k.endswith("_text")]:
+        planted.tables[name] = planted.tables[name][:, :1]
+    found = curves_of(side_effects(planted, quick))
+    for name in ("kl_text.negative", "perplexity.negative"):
+        assert (found[name].low, found[name].high, found[name].interval) == (None, None, None)
+    assert found["perplexity.negative"].caption.endswith("One text, so no interval.")
 
 
 def test_another_task_is_judged_on_its_own_questions(planted, quick):

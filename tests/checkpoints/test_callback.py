@@ -9,7 +9,12 @@ from safetensors.torch import load_file
 from tiny_trainer import Rows, arguments, full_model, lora_model, train
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
-from critical_phase.checkpoints import DenseCheckpointCallback, list_series, read_log
+from critical_phase.checkpoints import (
+    DenseCheckpointCallback,
+    list_series,
+    open_source,
+    read_log,
+)
 from critical_phase.checkpoints.trainer_notes import noted_batch_size, noted_losses
 from critical_phase.errors import ConfigError
 
@@ -185,3 +190,18 @@ def test_sft_trainer_of_trl_takes_the_callback(tiny_model_folder: Path, tmp_path
     assert noted_batch_size(tmp_path)[0] == given.per_device_train_batch_size * (
         given.gradient_accumulation_steps
     )
+
+
+def test_a_folder_that_two_trainings_wrote_says_so(tiny_model_folder: Path, tmp_path: Path) -> None:
+    class Kill(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            if state.global_step == 2:
+                raise KeyboardInterrupt
+
+    train(lora_model(tiny_model_folder), tmp_path, [DenseCheckpointCallback([2])], max_steps=4)
+    assert open_source(str(tmp_path)).warnings == ()
+    callbacks = [DenseCheckpointCallback([2]), Kill()]
+    with pytest.raises(KeyboardInterrupt):
+        train(lora_model(tiny_model_folder), tmp_path, callbacks, max_steps=4)
+    said = "the folder mixes checkpoints of 2 trainings: steps 0, 2; 4"
+    assert open_source(str(tmp_path)).warnings == (said,)

@@ -74,3 +74,9 @@ def test_a_question_without_a_score_per_candidate_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"question 'q0' has no base margin: .* for 3 candidates"):
         base_margins(QUESTIONS, scores)
+
+
+def test_a_score_that_is_no_number_has_no_margin() -> None:
+    question = Question("q", "Why?", ("a", "b"), 0)
+    with pytest.raises(ConfigError, match="no base margin"):
+        base_margins([question], {"q": (float("nan"), -1.0)})

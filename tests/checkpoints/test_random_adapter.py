@@ -1,5 +1,6 @@
 """Random twins move as far as the trained adapters, in every module, and nowhere in common."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from critical_phase.checkpoints import (
 )
 from critical_phase.checkpoints.peft_state import quiet_peft
 from critical_phase.checkpoints.random_adapter import write_random_series
-from critical_phase.errors import CheckpointError
+from critical_phase.errors import CheckpointError, StoreError
 
 IDS = torch.tensor([[0, 2, 3, 4, 5]])
 
@@ -200,3 +201,30 @@ def test_an_update_that_is_not_finite_is_refused(tmp_path: Path, source: Series)
     odd = copy_with(source, tmp_path, config={}, tensors=broken)
     with pytest.raises(CheckpointError, match="has the norm nan"):
         write_random_series(odd, tmp_path / "random", seed=0)
+
+
+def test_a_pattern_from_the_start_of_the_name_scales_as_peft_does(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    pattern = {"^model.layers.0.mlp.down_proj": 2}
+    item = make_series(tiny_model_folder, tmp_path, rank_pattern=pattern).at(7)
+    model, _ = load_model(str(tiny_model_folder))
+    with quiet_peft():
+        adapter = PeftModel.from_pretrained(model, str(item.path))
+    found = updates(item)
+    for name, delta in found.items():
+        layer = adapter.get_base_model().get_submodule(name)
+        np.testing.assert_allclose(delta, layer.get_delta_weight("default").detach(), atol=1e-6)
+    assert "model.layers.0.mlp.down_proj" in found
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(
+    source: Series, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        write_random_series(source, tmp_path, seed=0)
+    assert list(tmp_path.iterdir()) == []

@@ -227,3 +227,28 @@ def test_revisions_that_are_not_there_are_one_error(
         open_source(f"{HUB_ID}@epoch*")
     with pytest.raises(CheckpointError, match="cannot fetch maker/tiny@step9"):
         load_model(f"{HUB_ID}@step9")
+
+
+def test_one_named_adapter_per_checkpoint_is_not_mixed_with_another(copied: Path) -> None:
+    for step, name in ((1, "policy"), (2, "value"), (10, "value")):
+        (copied / f"checkpoint-{step}").rename(copied / "x")
+        (copied / f"checkpoint-{step}").mkdir()
+        (copied / "x").rename(copied / f"checkpoint-{step}" / name)
+    with pytest.raises(ConfigError, match="several adapters: policy, value"):
+        open_source(str(copied))
+
+
+def test_a_reference_does_not_stand_for_an_adapter_that_is_cut_short(copied: Path) -> None:
+    for step in (1, 2, 10):
+        shutil.copytree(copied / "checkpoint-1", copied / "x", ignore=lambda *_: ["reference"])
+        (copied / "x").rename(copied / f"checkpoint-{step}" / "reference")
+    (copied / "checkpoint-10/adapter_model.safetensors").write_bytes(b"half")
+    source = open_source(str(copied))
+    assert source.steps == (0, 1, 2)
+    assert "skipped checkpoint-10: no complete adapter or model in it" in source.warnings
+
+
+def test_adapters_that_act_at_some_positions_only_are_refused(copied: Path) -> None:
+    change_config(copied / "checkpoint-1", alora_invocation_tokens=[3])
+    with pytest.raises(CheckpointError, match="aLoRA"):
+        open_source(str(copied))

@@ -16,6 +16,7 @@ from critical_phase.probes import read_attrs, read_effects, read_plan, read_scor
 
 TEXTS = "the sky is a red snow\n\nwarm grass\nis the cold blue snow of the sky green\n"
 STEPS = ("--checkpoints", "0,6,12")
+TASK = colour_questions(90, 8)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def text(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other_task(tmp_path: Path) -> Path:
-    return write_lines(tmp_path / "other.jsonl", colour_questions(90, 8))
+    return write_lines(tmp_path / "other.jsonl", TASK)
 
 
 def test_everything_at_once_is_written_and_sound(
@@ -194,6 +195,16 @@ def test_questions_of_the_training_are_no_second_task(
     assert not (run / "contexts").exists()
 
 
+def test_ids_of_the_run_are_no_second_task(probe: Probe, run: Path, tmp_path: Path) -> None:
+    own = json.loads((run / "questions/eval.jsonl").read_text().splitlines()[0])["id"]
+    others = [{**item, "id": own} if at == 3 else item for at, item in enumerate(TASK)]
+    shown = probe("effects", run, "--second", write_lines(tmp_path / "ids.jsonl", others))
+    assert shown.code == 4
+    assert "1 of 8 questions of the second task have the id of a question of the" in shown.err
+    assert f"first {own!r}" in shown.err
+    assert not (run / "contexts").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
@@ -235,7 +246,7 @@ def test_windows_follow_the_option_and_the_model(probe: Probe, run: Path, tmp_pa
 def test_the_organism_has_neutral_texts_of_its_own(probe: Probe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert probe("train", "--out", out, "--steps", 2, "--heads", "negative").code == 0
-    shown = probe("effects", out, "--limit", 10, "--second", "organism", "--checkpoints", "0,2")
+    shown = probe("effects", out, "--limit", 10, "--checkpoints", "0,2")
     assert shown.code == 0
     found = read_effects(out / "effects/negative/step-00000002.h5")
     assert (found["kl_text"].shape, found["kl_question"].shape) == ((64,), (10,))

@@ -1,8 +1,10 @@
 """What an analysis reads of contexts and side effects, and what it says of missing ones."""
 
+import csv
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,35 @@ def test_a_context_scored_with_another_adapter_is_refused(run: Path) -> None:
     with pytest.raises(StoreError, match="collected from another adapter"):
         check_adapters({4: path}, {4: "another"}, "")
     check_adapters({4: path}, {}, "")
+
+
+def test_a_context_scored_with_two_plans_is_refused(run: Path) -> None:
+    with h5py.File(run / "contexts/domain/scores/negative/step-00000004.h5", "a") as file:
+        file.attrs["plan_sha256"] = "0" * 64
+    with pytest.raises(StoreError, match="made from another plan") as caught:
+        StoredRun(RunFolder(run))
+    assert "--contexts domain --overwrite" in str(caught.value.fix)
+
+
+def test_a_context_with_other_candidates_of_the_same_ids_is_refused(run: Path) -> None:
+    plan = run / "contexts/domain/plan.csv"
+    lines = plan.read_text().splitlines(keepends=True)
+    text = next(csv.DictReader(lines))["text"]
+    plan.write_text("".join([lines[0], lines[1].replace(text, text + " more"), *lines[2:]]))
+    with pytest.raises(StoreError, match="context domain has other candidates than the run"):
+        StoredRun(RunFolder(run))
+
+
+@pytest.mark.parametrize("attribute", ["texts_sha256", "plan_sha256", "examples_sha256"])
+def test_effects_of_one_size_but_different_origin_are_not_put_together(
+    run: Path, attribute: str
+) -> None:
+    for step, value in ((0, "a"), (4, "b"), (8, "")):
+        path = write_effects(run, "positive", step, kl_text=np.zeros(2))
+        with h5py.File(path, "a") as file:
+            file.attrs[attribute] = value
+    with pytest.raises(StoreError, match="this file was made from another"):
+        StoredEffects(RunFolder(run)).read("positive")
 
 
 def test_effects_are_stacked_and_missing_ones_are_nan(run: Path) -> None:

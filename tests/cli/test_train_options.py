@@ -11,6 +11,7 @@ from critical_phase.checkpoints import list_series
 from critical_phase.cli.run_folder import RunFolder
 from critical_phase.cli.settings import TrainSettings
 from critical_phase.cli.train import train_run
+from critical_phase.errors import CheckpointError
 
 Files = tuple[Path, Path]
 
@@ -126,3 +127,51 @@ def test_a_setting_that_cannot_be_used_is_one_clear_error(
     assert shown.code == 2
     assert text in shown.err
     assert not RunFolder(tmp_path / "r").head("positive").exists()
+
+
+def test_a_finished_head_that_lost_its_examples_to_a_kill_gets_them(
+    tiny_model_folder: Path, question_files: Files, tmp_path: Path
+) -> None:
+    chosen = settings(tiny_model_folder, question_files, steps=2)
+    train_run(tmp_path, chosen)
+    file = tmp_path / "heads/negative/examples.csv"
+    text = file.read_text()
+    file.unlink()
+    train_run(tmp_path, chosen)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("change", [{"train_size": 24}, {"repeat_first": 8}, {"questions": None}])
+def test_heads_of_one_run_see_the_same_questions(
+    tiny_model_folder: Path, question_files: Files, tmp_path: Path, change: dict[str, object]
+) -> None:
+    train_run(tmp_path, settings(tiny_model_folder, question_files, steps=2))
+    if "questions" in change:
+        other = tmp_path / "other.jsonl"
+        other.write_text("".join(question_files[0].read_text().splitlines(True)[:30]))
+        change = {"questions": str(other)}
+    values = {"steps": 2, "heads": ("positive",), **change}
+    with pytest.raises(CheckpointError, match="was trained with another"):
+        train_run(tmp_path, settings(tiny_model_folder, question_files, **values))
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 0.5, "heads": ("positive",)}, {"model": "nowhere/at-all"}]
+)
+def test_an_overwrite_that_is_refused_deletes_nothing(
+    tiny_model_folder: Path, question_files: Files, tmp_path: Path, change: dict[str, object]
+) -> None:
+    both = {"heads": ("positive", "negative"), "steps": 2}
+    train_run(tmp_path, settings(tiny_model_folder, question_files, **both))
+    asked = settings(tiny_model_folder, question_files, **both).model_copy(update=change)
+    with pytest.raises(CheckpointError):
+        train_run(tmp_path, asked, overwrite=True)
+    assert RunFolder(tmp_path).trained_heads() == ("positive", "negative")
+
+
+def test_what_cannot_be_heard_is_refused(tmp_path: Path, probe: Probe) -> None:
+    zero = probe("train", tmp_path / "run", "--lr", "0")
+    assert "lr must be above 0" in zero.err
+    assert "cannot read --lora" in probe("train", tmp_path / "run", "--lora", "a={b").err
+    beside = probe("train", tmp_path / "run", "--densify", "3", "--dry-run")
+    assert "--densify cannot be used with --dry-run" in beside.err

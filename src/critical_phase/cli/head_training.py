@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +45,11 @@ class HeadTraining:
         """Draws the adapter's start: a stream of its own per head."""
         number = HEADS.index(self.name)
         return int(np.random.default_rng([self.data.settings.seed, 2, number]).integers(2**31))
+
+    @property
+    def examples_file(self) -> Path:
+        """Which answer was seen at which step; the last file of a head to be written."""
+        return self.run.head(self.name) / "examples.csv"
 
     def identity(self, base_sha256: str, examples: Sequence[Example]) -> dict[str, object]:
         """Return what fixes the training, as noted beside every adapter."""
@@ -88,6 +94,9 @@ def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
     folder = TrainingFolder(head.run.head(head.name), head.identity(model_sha256(model), examples))
     if folder.finished and not folder.missing(save_at):
         say(f"train {head.name}: finished before")
+        # A kill right after the last step leaves a finished head without its examples.
+        if main_process() and not head.examples_file.is_file():
+            _write_examples(head, examples)
         return
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     with bar(f"train {head.name}", recipe.steps) as progress:
@@ -99,8 +108,8 @@ def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
 
 
 def _write_examples(head: HeadTraining, examples: list[Example]) -> None:
-    path = head.run.head(head.name) / "examples.csv"
-    write_text(path, examples_csv(examples, head.recipe.batch_size, margins=head.data.margins))
+    text = examples_csv(examples, head.recipe.batch_size, margins=head.data.margins)
+    write_text(head.examples_file, text)
 
 
 def recipe_of(data: TrainingData) -> Recipe:

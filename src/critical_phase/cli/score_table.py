@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from critical_phase.analysis import Rows
-from critical_phase.analysis.bootstrap import interval, question_weights
+from critical_phase.analysis.bootstrap import centred_interval, interval, question_weights
 from critical_phase.analysis.calibration import brier, calibration_error, confidence, error_draws
 from critical_phase.analysis.curves import combine, top_hits
 from critical_phase.analysis.normalisation import normalise, pmi_dc
@@ -64,7 +64,7 @@ class Line:
     """Standard error of a mean over questions."""
     low: float | None
     high: float | None
-    """95 % interval of the question bootstrap."""
+    """95 % interval of the question bootstrap; for `ece` centred on the value."""
     tied: int | None = None
     """Questions with a partial tie at the top; each counts its expected value."""
     all_equal: int | None = None
@@ -97,9 +97,7 @@ def score_lines(
     squared = brier(rows, score)
     low, high = interval(weights @ squared)
     lines.append(Line("brier", float(squared.mean()), _error(squared), float(low), float(high)))
-    gap = calibration_error(rows, score)
-    low, high = interval(error_draws(confidence(rows, score[None]), weights)[:, 0])
-    lines.append(Line("ece", gap.error, None, float(low), float(high), perfect=gap.chance))
+    lines.append(_calibration(rows, score, weights))
     return lines
 
 
@@ -167,6 +165,16 @@ def _accuracy(
         return Line(name, None, None, None, None, tied, equal)
     low, high = interval(weights @ right)
     return Line(name, float(right.mean()), _error(right), float(low), float(high), tied, equal)
+
+
+def _calibration(
+    rows: Rows, score: Float[np.ndarray, " row"], weights: Float[np.ndarray, "draw question"]
+) -> Line:
+    if not np.isfinite(top_hits(rows, score[None]).value).all():
+        return Line("ece", None, None, None, None)
+    gap, draws = calibration_error(rows, score), error_draws(confidence(rows, score[None]), weights)
+    low, high = centred_interval(np.array([gap.error]), draws)
+    return Line("ece", gap.error, None, float(low[0]), float(high[0]), perfect=gap.chance)
 
 
 def _error(values: Float[np.ndarray, " question"]) -> float | None:

@@ -11,10 +11,9 @@ from critical_phase.cli.contexts import FOLDER, collect_plan
 from critical_phase.cli.question_sets import default_prompt, leaked_questions, read_evaluation
 from critical_phase.cli.run_folder import RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings
+from critical_phase.cli.stored_contexts import SECOND
 from critical_phase.errors import QuestionError
 from critical_phase.probes import CollectReport, check_fits, make_plan
-
-SECOND = "second"
 
 
 def second_task(
@@ -35,12 +34,14 @@ def second_task(
         equal_candidates: What becomes of questions that list one text twice.
 
     Raises:
-        QuestionError: The questions cannot be read, or the run was trained on some.
+        QuestionError: The questions cannot be read, the run was trained on some, or their ids
+            are those of its own.
         ConfigError: A question does not fit the model.
     """
     found = read_evaluation(source, equal_candidates)
     questions = sample_questions(found.questions, settings.limit, settings.seed)
     warning = _check_leaks(ready.run, questions)
+    _check_ids(read_questions(ready.run.questions("eval")), questions)
     prompt = default_prompt(source) or ready.record["recipe"]["prompt"]
     plan = make_plan(questions, ready.tokenizer, prompt_format(prompt))
     config = ready.model.config.get_text_config()
@@ -75,6 +76,18 @@ def score_second(
     if report.remaining:
         raise KeyboardInterrupt
     return report
+
+
+def _check_ids(own: Sequence[Question], questions: Sequence[Question]) -> None:
+    """Refuse ids of the run's own questions: scores are told apart by them."""
+    known = {question.id for question in own}
+    shared = [question.id for question in questions if question.id in known]
+    if shared:
+        raise QuestionError(
+            f"{len(shared)} of {len(questions)} questions of the second task have the id of a "
+            f"question of the run, first {shared[0]!r}",
+            fix="give --second other questions, or other ids where they only happen to be equal",
+        )
 
 
 def _check_leaks(run: RunFolder, questions: Sequence[Question]) -> str:

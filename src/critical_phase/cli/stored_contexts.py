@@ -12,6 +12,9 @@ from critical_phase.errors import StoreError
 from critical_phase.probes import read_attrs, read_effects, read_plan, read_scores
 
 CONTEXTS = "contexts"
+SECOND = "second"
+"""The one context that holds another task."""
+COLLECT = "probe collect RUN --contexts {}"
 EFFECTS = "effects"
 
 
@@ -38,6 +41,20 @@ def check_adapters(files: Mapping[int, Path], saved: Mapping[int, str], fix: str
         if step in saved and read_attrs(path)["adapter_sha256"] != saved[step]:
             problem = "this file was collected from another adapter than the one saved now"
             raise StoreError(problem, where=str(path), fix=fix)
+
+
+def check_same(paths: Sequence[Path], attribute: str, about: str, fix: str) -> None:
+    """Refuse files that were made from different texts; those made from none do not count.
+
+    Raises:
+        StoreError: Two files differ in this attribute.
+    """
+    found = {str(read_attrs(path).get(attribute, "")): path for path in paths}
+    found.pop("", None)
+    if len(found) > 1:
+        one, other, *_ = found.values()
+        problem = f"this file was made from another {about} than {other.parent.name}/{other.name}"
+        raise StoreError(problem, where=str(one), fix=fix)
 
 
 def rows_of(plan: Path) -> Rows:
@@ -103,7 +120,9 @@ class StoredContexts:
 
     def _add(self, context: RunFolder, own: Rows) -> None:
         """Take one folder in, or say why not."""
-        name, repeat = context.path.name, f"probe collect RUN --contexts {context.path.name}"
+        name = context.path.name
+        other = name == SECOND
+        repeat = "probe effects RUN --second FILE" if other else COLLECT.format(name)
         if not context.plan.is_file() or not context.scores(BASE, 0).is_file():
             self._leave(name, f"it has no scores of the base model; {repeat} completes it")
             return
@@ -116,12 +135,15 @@ class StoredContexts:
                 f" {len(own.question_ids)} of this run; {repeat} --overwrite reads all",
             )
             return
-        if shared and not np.array_equal(rows.correct, own.correct):
+        if shared and not (np.array_equal(rows.correct, own.correct) and rows.texts == own.texts):
             raise StoreError(
                 f"context {name} has other candidates than the run",
                 where=str(context.plan),
                 fix=f"{repeat} --overwrite",
             )
+        files = [context.scores(h, s) for h in (BASE, *HEADS)
+                 for s in stored_steps(context.path / "scores" / h)]  # fmt: skip
+        check_same(files, "plan_sha256", "plan", f"{repeat} --overwrite")
         self._folders[name], self._rows[name] = context, rows
         failed = sorted(path.stem for path in (context.path / "failed").glob("*.json"))
         if failed:
@@ -152,10 +174,15 @@ class StoredEffects:
         """Read every dataset of a head, once; NaN at steps that do not have it.
 
         Raises:
-            StoreError: A dataset has another size at another step.
+            StoreError: Steps were measured on different texts, questions or examples.
         """
         if head not in self._read:
             paths = self.files(head)
+            beside = [*self.files(BASE).values(), *paths.values()]
+            again = "probe effects RUN --overwrite, at all steps, with one text file"
+            check_same(beside, "texts_sha256", "set of neutral texts", again)
+            check_same(beside, "plan_sha256", "set of questions", again)
+            check_same(list(paths.values()), "examples_sha256", "draw of examples", again)
             tables = [read_effects(path) for path in paths.values()]
             names = sorted({name for table in tables for name in table})
             self._read[head] = {n: _aligned(n, tables, tuple(paths.values())) for n in names}

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 import yaml
+from click.core import ParameterSource
 
 from critical_phase.atomic import write_text
 from critical_phase.checkpoints import (
@@ -13,7 +14,9 @@ from critical_phase.checkpoints import (
     QuestionFile,
     Recipe,
     adapter_identity,
+    dtype_named,
     list_series,
+    load_model,
     main_process,
     negative_kind,
     prompt_format,
@@ -41,6 +44,8 @@ from critical_phase.cli.training_data import TrainingData, needs_base, prepare_d
 from critical_phase.errors import CheckpointError, ConfigError
 
 PAPER_LR = 1e-4
+SHARED = ("prompt", "seed", "stratum", "train_size", "repeat_first")
+"""Settings, beside recipe and questions, that are the same for both heads of a run."""
 
 
 def train_run(
@@ -71,9 +76,11 @@ def train_run(
             "several processes cannot agree on when to delete",
             fix="delete the heads first, or use another --out",
         )
-    if overwrite:
-        forget_heads(run, settings.heads)
     refuse_mixed_heads(run, data, recipe)
+    if overwrite:
+        # What cannot be loaded must not cost the heads that are there.
+        load_model(settings.model, dtype=dtype_named(settings.dtype))
+        forget_heads(run, settings.heads)
     for head in settings.heads:
         train_one(HeadTraining(head, run, data, recipe), save_at)
     if main_process():
@@ -146,7 +153,10 @@ def forget_heads(run: RunFolder, heads: tuple[str, ...]) -> None:
 
 
 def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
-    """Refuse to put a head beside one of another recipe: their steps would not match.
+    """Refuse to put a head beside one of another recipe or other questions.
+
+    Their steps would not match, run.json would describe one of the two, and only this
+    head's questions are compared with those that are evaluated.
 
     Raises:
         CheckpointError: The other head of the run was trained otherwise.
@@ -158,7 +168,11 @@ def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> No
             where=str(run.series_file),
             fix="train into another --out",
         )
-    wanted = {"recipe": recipe_values(recipe), "prompt": settings.prompt, "seed": settings.seed}
+    wanted = {
+        "recipe": recipe_values(recipe),
+        "question_set_sha256": questions_sha256(data.questions),
+        **{key: getattr(settings, key) for key in SHARED},
+    }
     for other in run.trained_heads():
         if other in settings.heads:
             continue
@@ -179,7 +193,7 @@ def with_defaults(settings: TrainSettings) -> TrainSettings:
     known = default_prompt(settings.questions)
     changes = {
         "prompt": settings.prompt or known or ("plain" if organism else "cloze"),
-        "lr": settings.lr or (DEFAULT_LR if organism else PAPER_LR),
+        "lr": (DEFAULT_LR if organism else PAPER_LR) if settings.lr is None else settings.lr,
         "eval_questions": evaluation_source(settings),
     }
     return settings.model_copy(update=changes)
@@ -205,6 +219,22 @@ def _dry_run(out: Path, settings: TrainSettings) -> None:
     result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
 
 
+def _refuse_beside_densify() -> None:
+    """A replay takes its settings from the run: what is typed beside it would go unheard."""
+    context = click.get_current_context()
+    typed = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        and name not in ("path", "out", "densify")
+    ]
+    if typed:
+        raise ConfigError(
+            f"--densify cannot be used with --{typed[0].replace('_', '-')}",
+            fix="leave it out: a replay has the settings of the run",
+        )
+
+
 def _listed(values: dict[str, Any]) -> dict[str, Any]:
     """Turn comma-separated options into tuples and LoRA options into one mapping."""
     for key in ("heads", "targets"):
@@ -219,7 +249,12 @@ def _lora_option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"cannot read --lora {text!r}", fix="write it as name=value")
-    return name.strip(), yaml.safe_load(value)
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"cannot read --lora {text!r}", fix="write the value as YAML: use_rslora=true"
+        ) from error
 
 
 @click.command("train")
@@ -247,6 +282,7 @@ def command(
     assert folder is not None
     values = _listed(dict(given))
     if densify is not None:
+        _refuse_beside_densify()
         for head, steps in densify_run(folder, densify).items():
             result(f"densified {head}: {brief_steps(steps) or 'nothing missing'}")
         return
