@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .inputs import Rows, Scored, check_scores, equal_sized, question_count
+from .noise_floor import at_rest
 
 NEEDS = {
     "likra": ("positive", "negative"),
@@ -59,15 +60,19 @@ def base_scores(arrays: Scored) -> Float[np.ndarray, " row"]:
 
 
 def combine(arrays: Scored, mode: str, weight: float) -> ModeScores:
-    """Combine the heads of a mode at the steps they share."""
+    """Combine the heads of a mode at the steps they share.
+
+    Where scores are subtracted, a head that is the base up to rounding counts as the base.
+    """
     parts = {head: sorted_scores(arrays, head) for head in NEEDS[mode]}
     if mode == "sft":
         return ModeScores(mode, *parts["positive"])
+    base = base_scores(arrays)
+    parts = {h: (steps, at_rest(arrays.rows, base, v)) for h, (steps, v) in parts.items()}
     if mode == "likra":
         (s_pos, pos), (s_neg, neg) = parts["positive"], parts["negative"]
         steps, at_pos, at_neg = np.intersect1d(s_pos, s_neg, return_indices=True)
         return ModeScores(mode, steps, pos[at_pos] - weight * neg[at_neg])
-    base = base_scores(arrays)[None, :]
     if mode == "base_likra":
         steps, neg = parts["negative"]
         return ModeScores(mode, steps, base - weight * neg)

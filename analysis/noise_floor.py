@@ -50,13 +50,31 @@ def noise_floor(
     An untrained adapter changes nothing, so its difference to the base is noise alone; where
     the forward pass repeats exactly that is zero by construction and shows nothing.
     """
-    rounding = ROUNDING * float(np.mean(np.abs(base) * np.sqrt(rows.tokens)))
+    rounding = _rounding(rows, base)
     untrained = scores[steps == 0] - base
     repeat = float(untrained.std() / np.sqrt(2)) if untrained.size else 0.0
     change = scores - base
     inside = change - mean_by_question(rows, change)[:, rows.question]
     noise, jitter = max(rounding, repeat, 1e-12), _jitter(inside[steps > 0], steps[steps > 0])
     return NoiseFloor(noise, inside.std(axis=1), steps, jitter)
+
+
+def at_rest(
+    rows: Rows, base: Float[np.ndarray, " row"], scores: Float[np.ndarray, "step row"]
+) -> Float[np.ndarray, "step row"]:
+    """Take steps that differ from the base by float32 rounding alone as the base itself.
+
+    The same weights scored in other batches round otherwise, and a difference to the base
+    would then rank noise; taken as the base, it is all ties.
+    """
+    inside = scores - base - mean_by_question(rows, scores - base)[:, rows.question]
+    same = inside.std(axis=1) <= np.sqrt(2) * _rounding(rows, base)
+    return np.where(same[:, None], base, scores)
+
+
+def _rounding(rows: Rows, base: Float[np.ndarray, " row"]) -> float:
+    """Return the standard deviation of one score by float32 rounding, in nats."""
+    return ROUNDING * float(np.mean(np.abs(base) * np.sqrt(rows.tokens)))
 
 
 def _jitter(inside: Float[np.ndarray, "step row"], steps: Int[np.ndarray, " step"]) -> float:

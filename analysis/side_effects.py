@@ -149,7 +149,7 @@ def _task(task: InContext, arrays: RunArrays, settings: AnalysisSettings) -> lis
             mode=mode,
         )  # fmt: skip
         caption = (
-            "Share of right answers to questions of a task that no head was trained on. Only the"
+            "Share of right answers to questions of a task other than the run's own. Only the"
             " distance to the base's level is an effect of training."
         )
         if one.value.size:

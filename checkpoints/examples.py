@@ -133,7 +133,11 @@ def examples_csv(
     known = margins or {}
     stratum = strata(known)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # Python before 3.13 leaves a lone "\r" unquoted, and readers take it for a line's end.
+    odd = any("\r" in item.answer + item.question_id + (item.shown or "") for item in examples)
+    writer = csv.writer(
+        text, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL
+    )
     writer.writerow(COLUMNS)
     for place, item in enumerate(examples):
         margin = known.get(item.question_id)

@@ -188,15 +188,29 @@ def shots(request: ContextRequest) -> list[str]:
     draws anew for every question, so its numbers agree with these up to that draw.
 
     Raises:
-        ConfigError: Fewer training questions than demonstrations asked for, or none.
+        ConfigError: Fewer training questions than demonstrations asked for, or none; or a
+            demonstration is one of the questions that are scored.
     """
     shown = demonstrations(request.name, request.train_questions)
+    _refuse_answers(request, shown)
     style = request.style
     before = "".join(
         style.prompt(q.question) + style.continuation(q.question, q.right) + _BLANK_LINE
         for q in shown
     )
     return [before + style.prompt(question.question) for question in request.questions]
+
+
+def _refuse_answers(request: ContextRequest, shown: Sequence[Question]) -> None:
+    """Refuse demonstrations that give the answer away."""
+    asked = {(q.question, q.right) for q in request.questions}
+    seen = [q.id for q in shown if (q.question, q.right) in asked]
+    if seen:
+        raise ConfigError(
+            f"context {request.name!r} shows {len(seen)} of the questions that are scored, "
+            f"first {seen[0]!r}",
+            fix="draw with another seed, or give other training questions",
+        )
 
 
 def demonstrations(name: str, train_questions: Sequence[Question]) -> tuple[Question, ...]:

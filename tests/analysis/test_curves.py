@@ -105,3 +105,13 @@ def test_unknown_modes_and_tiny_samples_are_refused():
         AnalysisSettings(modes=("magic",))
     with pytest.raises(ConfigError, match="at least 20"):
         AnalysisSettings(draws=3)
+
+
+@pytest.mark.parametrize("mode", ["base_likra", "pos_base", "likra"])
+def test_rounding_of_an_untrained_head_is_no_accuracy(mode, rng):
+    run = planted_run("switch", rng, questions=50, width=0)
+    for head in run.heads:  # the same weights, scored in other batches
+        run.tables[f"scores/{head}"][0] = run.base_scores() * (1 + 1e-7 * rng.normal(size=200))
+    found = combine(run, mode, 1.0)
+    assert np.isnan(top_hits(run.rows, found.values[:1]).value).all()
+    assert np.isfinite(top_hits(run.rows, found.values[1:]).value).all()

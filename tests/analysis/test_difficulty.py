@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,30 @@ def test_no_head_no_questions(rng, quick):
     result = difficulty(planted_run("flat", rng, heads=(), width=0), quick)
     assert result.tables == ()
     assert len(result.warnings) == 1
+
+
+def test_the_chance_of_a_quarter_is_that_of_its_own_questions(rng, quick):
+    run = planted_run("switch", rng, questions=40, width=0)
+    rows = run.rows
+    # Easy questions keep two candidates, so their chance is above that of all together.
+    easy = strata(base_margins(rows, run.base_scores())) == 3
+    wrong = np.flatnonzero(easy[rows.question] & ~rows.correct)
+    extra = [r for r in wrong if rows.question[r] == rows.question[r - 1]][::2]
+    kept = np.setdiff1d(np.arange(rows.question.size), extra)
+    parts = {
+        name: getattr(rows, name)[kept]
+        for name in ("question", "correct", "characters", "tokens", "bytes")
+    }
+    few = replace(rows, **parts, texts=tuple(rows.texts[r] for r in kept))
+    assert np.bincount(few.question).min() >= 2
+    tables = {k: v[..., kept] if k.startswith("scores/") else v for k, v in run.tables.items()}
+    cut = replace(run, rows=few, tables=tables)
+    levels = {
+        line["label"]: line["value"]
+        for curve in difficulty(cut, quick).curves
+        for line in curve.references
+    }
+    assert set(levels) == {
+        f"chance, {name}" for name in ("easy", "middle", "hard", "near impossible")
+    }
+    assert levels["chance, easy"] > levels["chance, near impossible"] == 0.25

@@ -12,6 +12,7 @@ from critical_phase.checkpoints import (
     NO_QUESTION,
     RIGHT_ANSWERS,
     Drawn,
+    Example,
     NegativeKind,
     Pool,
     Question,
@@ -166,3 +167,9 @@ def test_an_answer_cannot_stand_alone_without_a_begin_of_sequence_token() -> Non
     tokenizer.bos_token = None
     with pytest.raises(ConfigError, match=r"'question_blind' show no question.*no begin-of"):
         encode_examples(tokenizer, CLOZE, _draw(NEGATIVES["question_blind"]))
+
+
+def test_an_answer_with_a_lone_carriage_return_stays_one_line() -> None:
+    text = examples_csv([Example("q", "a\rb", (1,), (2,))], 8)
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["answer"], row["answer_tokens"]) == ("a\rb", "1")

@@ -122,6 +122,11 @@ def test_an_unknown_context_is_refused(name: str, tokenizer: Any) -> None:
         plan_of(name, tokenizer)
 
 
+def test_a_demonstration_must_not_give_a_scored_answer_away(tokenizer: Any) -> None:
+    with pytest.raises(ConfigError, match="shows 1 of the questions that are scored"):
+        context_plan("shots-2", ASKED, (TRAIN[0], ASKED[0]), tokenizer, PROMPTS["cloze"])
+
+
 @pytest.mark.parametrize("name", ["shots-6", "shots-0", "shots-9@1"])
 def test_more_shots_than_training_questions_are_refused(name: str, tokenizer: Any) -> None:
     with pytest.raises(ConfigError, match="demonstrations of 5 training questions"):

@@ -209,11 +209,14 @@ def _dry_run(out: Path, settings: TrainSettings) -> None:
     if settings.stratum != "all" and settings.steps is None:
         result(f"steps: one epoch over the stratum {settings.stratum!r}, known after scoring")
         return
-    plain = settings.model_copy(update={"stratum": "all", "negatives": "near_miss"})
+    plain = settings.model_copy(update={"stratum": "all"})
+    if "base_scores" in negative_kind(settings.negatives).needs:
+        plain = plain.model_copy(update={"negatives": "near_miss"})
     data = prepare_data(RunFolder(out), plain, training.questions)
     recipe = recipe_of(data)
     saved = schedule_steps(settings.schedule, recipe.steps)
-    result(f"train {', '.join(settings.heads)} on {data.size} questions")
+    part = "" if settings.stratum == "all" else f"the stratum {settings.stratum!r} of "
+    result(f"train {', '.join(settings.heads)} on {part}{data.size} questions")
     result(f"negatives: {settings.negatives}; steps: {recipe.steps}; answers: {data.places}")
     result(f"evaluate on {len(evaluation.questions)} questions")
     result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
