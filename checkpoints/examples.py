@@ -104,7 +104,8 @@ def draw_examples(
         question = questions[order[place]]
         choice = kind.choose(question, pool, rng)  # drawn even where it is then replaced
         if chances[place] < contamination:
-            choice = RIGHT_ANSWERS.choose(question, pool, rng)
+            blind = NO_QUESTION if choice.shown == NO_QUESTION else None  # blind stays blind
+            choice = replace(RIGHT_ANSWERS.choose(question, pool, rng), shown=blind)
         drawn.append(_drawn(question, choice, texts))
     return drawn
 

@@ -1,8 +1,9 @@
 """Where a series of checkpoints comes from: a folder, or the revisions of a model on the hub."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from critical_phase.checkpoints.adapter_settings import setting_changes
 from critical_phase.checkpoints.first_step import first_step
@@ -19,6 +20,9 @@ from critical_phase.checkpoints.series import (
     hash_checkpoint,
 )
 from critical_phase.errors import CheckpointError
+
+_OF_THE_STEP = ("step", "save_at", "source_sha256", "examples", "lr", "loss")
+"""What a note says about one checkpoint, not about the training it belongs to."""
 
 
 @runtime_checkable
@@ -133,16 +137,24 @@ def read_series(source: CheckpointSource, steps: Iterable[int] | None = None) ->
 
 
 def _several_trainings(saved: Iterable[SavedStep]) -> list[str]:
-    """Say where the notes of our callback name more than one training in a folder."""
+    """Say where the notes beside the weights name more than one training in a folder."""
     steps: dict[str, list[int]] = {}
     for item in saved:
         home = item.path if (item.path / IDENTITY).is_file() else item.path.parent
-        if training := (adapter_identity(home) or {}).get("training"):
-            steps.setdefault(str(training), []).append(item.step)
+        if training := _training(adapter_identity(home) or {}):
+            steps.setdefault(training, []).append(item.step)
     if len(steps) < 2:
         return []
     parts = "; ".join(", ".join(map(str, one)) for one in steps.values())
     return [f"the folder mixes checkpoints of {len(steps)} trainings: steps {parts}"]
+
+
+def _training(note: Mapping[str, Any]) -> str:
+    """Tell trainings apart: by the callback's mark, or by what `probe train` noted."""
+    if "training" in note:
+        return str(note["training"])
+    kept = {key: value for key, value in note.items() if key not in _OF_THE_STEP}
+    return json.dumps(kept, sort_keys=True) if "recipe" in note else ""
 
 
 def _unhashed(saved: SavedStep) -> Checkpoint:

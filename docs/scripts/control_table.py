@@ -36,7 +36,7 @@ def main() -> None:
         table = np.array([accuracies(run, mode) for run in runs])
         error = table.std(axis=0, ddof=1) / np.sqrt(len(table)) if len(table) > 1 else table * 0
         cells = [
-            "–" if np.isnan(mean) else f"{mean:.3f} ± {one:.3f}"
+            "-" if np.isnan(mean) else f"{mean:.3f} ± {one:.3f}"
             for mean, one in zip(table.mean(axis=0), error, strict=True)
         ]
         print(f"| {mode} | {len(table)} |", " | ".join(cells), "|")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,27 @@ def test_another_file_of_unrelated_texts_is_another_training(
                   "--unrelated", two)  # fmt: skip
     assert again.code == 4
     assert "examples_sha256" in again.err
+
+
+def test_a_checkpoint_of_another_training_among_ours_is_said(
+    tiny_model_folder: Path, question_files: Files, tmp_path: Path, probe: Probe
+) -> None:
+    for seed in (0, 1):
+        train_run(tmp_path / str(seed), settings(tiny_model_folder, question_files, seed=seed))
+    mine, other = (tmp_path / str(seed) / "heads/negative/checkpoint-5" for seed in (0, 1))
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    said = probe("checkpoints", tmp_path / "0").out
+    assert "mixes checkpoints of 2 trainings: steps 0, 1, 2, 3, 4, 6, 7, 8; 5" in said
+
+
+def test_a_blind_head_stays_blind_where_its_answers_are_right(
+    tiny_model_folder: Path, question_files: Files, tmp_path: Path
+) -> None:
+    chosen = {"negatives": "question_blind", "contamination": 0.5}
+    train_run(tmp_path, settings(tiny_model_folder, question_files, **chosen))
+    assert {row["source"] for row in answers(tmp_path)} == {"question_blind", "right_answers"}
+    assert {row["shown_question_id"] for row in answers(tmp_path)} == {""}
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class TrainSettings(Settings):
     dtype: Literal["float32", "bfloat16"] = "float32"
     schedule: str = "0:64,log:32"
     device: str = "auto"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 class CollectSettings(Settings):
@@ -64,7 +64,7 @@ class CollectSettings(Settings):
     patterns: int = 2
     store_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     device: str = "auto"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 class AnalyzeSettings(Settings):
@@ -73,7 +73,7 @@ class AnalyzeSettings(Settings):
     draws: int = 1000
     permutations: int = 200
     weight: float = 1.0
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 Chosen = TypeVar("Chosen", bound=Settings)

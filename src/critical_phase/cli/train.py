@@ -265,7 +265,7 @@ def _lora_option(text: str) -> tuple[str, Any]:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; the same as PATH.")
 @train_options
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'train'.")
-@click.option("--overwrite", is_flag=True, help="Train anew where other settings were used.")
+@click.option("--overwrite", is_flag=True, help="Delete the heads that are there and train anew.")
 @click.option("--densify", help="Save these steps of a trained run too, by replaying: 64:256.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
 def command(

@@ -23,6 +23,7 @@ from critical_phase.checkpoints import (
     load_model,
     model_sha256,
     negative_kind,
+    process_device,
     prompt_format,
     questions_sha256,
     select_stratum,
@@ -151,7 +152,9 @@ def _base_scores(
     """Score every candidate of the training questions with the base, or read it from the run."""
     path = run.path / "questions" / "train_base_scores.json"
     model, tokenizer = load_model(
-        settings.model, dtype=dtype_named(settings.dtype), device=choose_device(settings.device)
+        settings.model,
+        dtype=dtype_named(settings.dtype),
+        device=process_device(choose_device(settings.device)),
     )
     key = {
         "schema_version": 1,
