@@ -233,9 +233,13 @@ def _mirage_curves(
         return ()
     found, series = mirages[primary, "steps"], by_name[f"margin.{primary}"]
     parts = (
-        ("observed", found.observed, "Share of margins above zero."),
-        ("smooth drift", found.smooth, "If every margin drifted linearly between its ends."),
-        ("common drift", found.common, "If every margin moved by the mean change."),
+        ("observed", found.observed, "Observed: share of margins above zero."),
+        (
+            "smooth drift",
+            found.smooth,
+            "Smooth drift: if every margin drifted linearly between its ends.",
+        ),
+        ("common drift", found.common, "Common drift: if every margin moved by the mean change."),
     )
     count = 0 if series.per_question is None else series.per_question.shape[1]
     return tuple(

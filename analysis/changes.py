@@ -251,4 +251,4 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         " the accuracy jump; none where a change could not be placed. A smooth row's tau is only"
         " the middle of its best sigmoid. A width after >= is the widest tried."
     )
-    return Table("changes", "What changed abruptly", caption, columns, rows)
+    return Table("changes", "Every quantity tested", caption, columns, rows)

@@ -22,6 +22,18 @@ CAPTION = (
 )
 
 
+JOIN = " = "
+"""Between the names of contexts that share one line."""
+
+ALIKE = (
+    "Contexts joined by “=” give every answer the same score, as where the premise of this prompt"
+    " format is empty, and share one line."
+)
+
+SAME = 1e-4
+"""Difference of scores, in nats, below which two contexts are the same text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
     """Accuracy in a context beside accuracy with the question, on the same resamples."""
@@ -32,13 +44,15 @@ class Compared:
 
     def curves(self, contexts: Sequence[InContext]) -> list[Curve]:
         """Draw a chart for each mode: with the question, and in every context."""
-        drawn = []
+        drawn, labels = [], distinct_labels(contexts)
+        contexts = [context for context in contexts if context.name in labels]
         for mode in available_modes(self.arrays.heads, self.settings.modes):
             have = [c for c in contexts if mode in available_modes(c.heads, (mode,))]
             own: list[tuple[str, Scored]] = [("question", self.arrays)] if have else []
             for name, source in [*own, *((c.name, c) for c in have)]:
                 one = self._series(source, name, mode)
-                drawn += [self._curve(one, name, mode)] if one.value.size else []
+                label = labels.get(name, context_label(name))
+                drawn += [self._curve(one, label, mode)] if one.value.size else []
         return drawn
 
     def tables(self, contexts: Sequence[InContext]) -> tuple[Table, ...]:
@@ -75,14 +89,14 @@ class Compared:
             self.arrays.rows, found.steps, found.values, f"context.{name}.{mode}", title, mode
         )
 
-    def _curve(self, one: Series, name: str, mode: str) -> Curve:
+    def _curve(self, one: Series, label: str, mode: str) -> Curve:
         return curve(
             one,
             self.weights,
             self.arrays.batch_size,
             group=f"context.{mode}",
-            label=context_label(name),
-            caption=CAPTION,
+            label=label,
+            caption=ALIKE if JOIN in label else CAPTION,
             references=[{"label": "chance", "value": chance(self.arrays.rows)}],
         )
 
@@ -117,6 +131,29 @@ class Compared:
             return None
         last = int(usable[-1])
         return int(steps[last]), one[last], two[last]
+
+
+def distinct_labels(contexts: Sequence[InContext]) -> dict[str, str]:
+    """Name the contexts to draw; one that scores as an earlier one only adds its name to it."""
+    labels: dict[str, str] = {}
+    for at, context in enumerate(contexts):
+        own = context_label(context.name)
+        earlier = (c.name for c in contexts[:at] if c.name in labels and _alike(c, context))
+        twin = next(earlier, None)
+        labels[twin or context.name] = own if twin is None else f"{labels[twin]}{JOIN}{own}"
+    return labels
+
+
+def _alike(one: InContext, other: InContext) -> bool:
+    """Say whether two contexts give all answers the same scores, at the same steps."""
+    if one.heads != other.heads:
+        return False
+    pairs = [(one.base_scores(), other.base_scores())]
+    for head in one.heads:
+        if not np.array_equal(one.steps(head), other.steps(head)):
+            return False
+        pairs.append((one.scores(head), other.scores(head)))
+    return all(np.allclose(a, b, rtol=0, atol=SAME, equal_nan=True) for a, b in pairs)
 
 
 def accuracy_series(

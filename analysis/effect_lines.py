@@ -18,6 +18,9 @@ MOST_POINTS = 200
 
 OVER_TEXTS = "95 % bootstrap over texts"
 
+FEWEST_TEXTS = 5
+"""Texts below which resampling them gives no interval: too few ways to be drawn."""
+
 
 @dataclass(frozen=True, slots=True)
 class EffectLine:
@@ -43,14 +46,16 @@ def effect_lines(arrays: RunArrays, head: str, settings: AnalysisSettings) -> li
     if found:
         value, band = _over_texts(found["kl_text"] * found["tokens_text"], found, settings)
         name = None if band is None else OVER_TEXTS
-        lines.append(EffectLine("kl_text", head, "nats per token", steps, value, band, name))
+        note = _texts_note(found["tokens_text"].shape[1])
+        lines.append(
+            EffectLine("kl_text", head, "nats per token", steps, value, band, name, note=note)
+        )
     steps, found = stored(arrays, head, "nll_text", "tokens_text")
     if found:
         value, band = _over_texts(found["nll_text"], found, settings)
         edges = None if band is None else (np.exp(band[0]), np.exp(band[1]))
         name = None if band is None else OVER_TEXTS
-        count = found["nll_text"].shape[1]
-        note = f"{count} texts." if count > 1 else "One text, so no interval."
+        note = _texts_note(found["tokens_text"].shape[1])
         lines.append(
             EffectLine("perplexity", head, "perplexity", steps, np.exp(value), edges, name,
                   note=note)
@@ -85,15 +90,23 @@ def _over_texts(
     found: Mapping[str, Float[np.ndarray, "step ..."]],
     settings: AnalysisSettings,
 ) -> tuple[Float[np.ndarray, " step"], tuple[np.ndarray, np.ndarray] | None]:
-    """Return sums per token over all texts, with an interval over resampled texts if many."""
+    """Return sums per token over all texts, with an interval over resampled texts if enough."""
     tokens = found["tokens_text"]
     value = sums.sum(axis=1) / tokens.sum(axis=1)
-    if tokens.shape[1] < 2:  # every resample is the one text
+    if tokens.shape[1] < FEWEST_TEXTS:
         return value, None
     rng = np.random.default_rng([settings.seed, 7])
     weights = question_weights(tokens.shape[1], settings.draws, rng)
     draws = (weights @ sums.T) / (weights @ tokens.T)
     return value, interval(draws)
+
+
+def _texts_note(count: int) -> str:
+    """Say how many texts there were, and why there is no interval where there is none."""
+    if count == 1:
+        return "One text, so no interval."
+    few = f", too few for an interval (at least {FEWEST_TEXTS})" if count < FEWEST_TEXTS else ""
+    return f"{count} texts{few}."
 
 
 def _kl_question(

@@ -180,11 +180,9 @@ def _directions(arrays: RunArrays) -> tuple[list[Series], dict[str, NoiseFloor]]
 
 def _warnings(modes: Mapping[str, _Mode], settings: AnalysisSettings) -> tuple[str, ...]:
     """Say which modes are missing and where scores are tied."""
-    notes = [
-        f"mode {name} needs a head that was not trained; left out"
-        for name in settings.modes
-        if name not in modes
-    ]
+    lost = [name for name in settings.modes if name not in modes]
+    need = "mode {} needs" if len(lost) == 1 else "modes {} need"
+    notes = [f"{need.format(', '.join(lost))} a head that was not trained; left out"] * bool(lost)
     for name, mode in modes.items():
         count = mode.series[0].per_question
         full = count is not None and mode.all_equal == count.shape[1]

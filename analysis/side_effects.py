@@ -144,7 +144,7 @@ def _task(task: InContext, arrays: RunArrays, settings: AnalysisSettings) -> lis
     for mode in available_modes(task.heads, settings.modes):
         found = combine(task, mode, settings.weight)
         one = question_series(
-            f"task.{task.name}.{mode}", f"accuracy on the task “{task.name}”, {mode}",
+            f"task.{task.name}.{mode}", f"accuracy on {_task_name(task.name)}, {mode}",
             "share of questions", "accuracy", found.steps, top_hits(task.rows, found.values).value,
             mode=mode,
         )  # fmt: skip
@@ -158,6 +158,11 @@ def _task(task: InContext, arrays: RunArrays, settings: AnalysisSettings) -> lis
                       caption=caption, references=levels)
             )  # fmt: skip
     return drawn
+
+
+def _task_name(name: str) -> str:
+    """Name another task; the one that `probe effects` stores has no name of its own."""
+    return "the second task" if name == "second" else f"the task “{name}”"
 
 
 def _table(lines: Sequence[EffectLine]) -> Table:

@@ -23,6 +23,10 @@ MILESTONES = (0, 8, 16, 32, 64, 128, 256, 512)
 """Numbers of examples at which tables show accuracies."""
 
 
+STILL = 0.1
+"""Share of a rise which, made in the last quarter of the training, means that it goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccuracyCurve:
     """Accuracy of one mode over the steps of one run."""
@@ -83,7 +87,8 @@ class HalfRise:
     """NaN where the curve does not rise."""
     low: float
     high: float
-    """95 % question bootstrap; NaN where the curve does not rise."""
+    """95 % question bootstrap, given a rise: resamples that do not rise have no place and are
+    left out. NaN where the curve does not rise."""
     rise: float
     """Mean of the last quarter of the steps less the first defined value."""
     rise_low: float
@@ -104,7 +109,8 @@ def half_rise(
     """Place the step at which an accuracy has risen half-way from its start to its end.
 
     The curve is replaced by the rising curve nearest to it (isotonic regression), so that
-    noise cannot cross the half-way line several times.
+    noise cannot cross the half-way line several times. The place is half-way to where the
+    steps end, whether the curve has ended there or not: see `still_rising`.
 
     Args:
         steps: In order.
@@ -126,6 +132,17 @@ def half_rise(
     places = np.array([half_way(steps, draw) for draw in draws])
     low, high = (float(end) for end in interval(places[np.isfinite(places)]))
     return HalfRise(half_way(steps, curve), low, high, rise, rise_low, rise_high)
+
+
+def still_rising(steps: Int[np.ndarray, " step"], curve: Float[np.ndarray, " step"]) -> bool:
+    """Say whether a curve has not come to its end: its half-rise would move with more steps.
+
+    It has not where the rising curve nearest to it makes more than a tenth of its whole rise
+    in the last quarter of the training.
+    """
+    rising = isotonic_regression(curve).x
+    before = np.interp(0.75 * steps[-1], steps, rising)
+    return bool(rising[-1] - before > STILL * (rising[-1] - rising[0]))
 
 
 def half_way(steps: Int[np.ndarray, " step"], curve: Float[np.ndarray, " step"]) -> float:

@@ -21,7 +21,7 @@ ORGANISM = "organism"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Types of the base's weights; adapters are float32 on either."""
 _FIX = (
-    "give --model a folder with config.json and model.safetensors, "
+    "name a folder with config.json and model.safetensors, "
     "a name on the Hugging Face hub, or 'organism'"
 )
 

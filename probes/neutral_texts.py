@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -87,6 +88,27 @@ def encode_texts(
             owner.append(number)
             pieces.append(tuple(ids[begin : begin + window]))
     return NeutralTexts(tuple(texts), np.array(owner, dtype=np.int64), _plan(pieces), window)
+
+
+def unknown_share(texts: NeutralTexts, tokenizer: PreTrainedTokenizerBase) -> float:
+    """Return the share of predicted tokens that stand for words the tokenizer does not know.
+
+    A byte-level tokenizer knows every text: its share is 0.
+    """
+    unknown = _unknown_id(tokenizer)
+    if unknown is None:
+        return 0.0
+    count = sum(answer.count(unknown) for answer in texts.plan.answers)
+    return count / int(texts.tokens.sum())
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    if tokenizer.unk_token_id is not None:
+        return int(tokenizer.unk_token_id)
+    # A tokenizer may use a token for unknown words and not declare it.
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    name = getattr(model, "unk_token", None)
+    return None if name is None else int(tokenizer.convert_tokens_to_ids(name))
 
 
 def _plan(pieces: Sequence[tuple[int, ...]]) -> Plan:

@@ -1,19 +1,16 @@
 """The answer at the head of a page, and the two tables made of findings."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from critical_phase.reports.style import NONE, brief, interval, number, p_value
+from critical_phase.reports.ranked import width_text
+from critical_phase.reports.style import NONE, brief, interval, number, p_value, two
 from critical_phase.reports.tables import (
     HYPOTHESES,
     SIGNS,
     Cell,
     View,
-    lead_text,
-    place,
-    quantity_name,
 )
 from critical_phase.reports.text import scrub
 
@@ -26,11 +23,8 @@ MODES = {
     "pos_base": "positive head and base (pos_base)",
 }
 
-INTERVALS = (
-    ("95 % question bootstrap plus training noise", "questions, training"),
-    ("95 % training noise", "training"),
-)
-"""How intervals of the ranked table begin, and their short names."""
+MODES_OF = {"positive": ("sft", "pos_base"), "negative": ("base_likra",)}
+"""Scores that one head alone gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +50,22 @@ class Answer:
     chips: tuple[Chip, ...]
     controls: tuple[str, ...]
     warnings: tuple[str, ...]
+    note: str
+    """What a reader must know before the rest: heads that the run lacks."""
+
+    @property
+    def untested(self) -> bool:
+        """Whether no explanation could be tested, so that the verdicts start folded."""
+        return bool(self.chips) and all(chip.verdict == "not tested" for chip in self.chips)
 
 
-def answer(findings: Json) -> Answer:
-    """Put the findings into words."""
+def answer(findings: Json, heads: Sequence[str] = ()) -> Answer:
+    """Put the findings into words.
+
+    Args:
+        findings: Contents of `analysis/findings.json`.
+        heads: Heads of the run, to say what one alone leaves out.
+    """
     jump = findings.get("jump")
     said = (jump or {}).get("sentence") or findings.get("sentence") or _sentence(findings)
     first, _, rest = scrub(str(said)).partition("; ")
@@ -70,29 +76,26 @@ def answer(findings: Json) -> Answer:
         chips=tuple(_chip(item) for item in findings.get("verdicts") or ()),
         controls=tuple(_control(item) for item in findings.get("controls") or ()),
         warnings=tuple(scrub(str(item)) for item in findings.get("warnings") or ()),
+        note=one_head(heads or _scored(findings)),
     )
 
 
-def changes_view(findings: Json) -> View:
-    """Rank the changes: what, where, when, how large, how sure, before or after the jump."""
-    changes = findings.get("changes") or []
-    heads = (
-        ("Rank", True), ("Quantity", False), ("Where", False), ("When (step)", True),
-        ("When, drawn", False), ("Effect", True), ("p, adjusted", True),
-        ("Steps before or after the jump", True), ("10-90 width (steps)", True),
-        ("Interval of the step", False),
-    )  # fmt: skip
-    span = _span(findings)
-    rows = tuple(_change(rank, item, span) for rank, item in enumerate(changes, start=1))
-    return View(
-        "changes-ranked",
-        "Changes, ranked",
-        "One row per quantity, in the order of the analysis. “When” is the estimated step with "
-        "its interval, 95\u00a0% over what the last column names (resampled questions, noise of "
-        "training); p is adjusted for the number of quantities tested. All of it is one "
-        "training run: other seeds are not included.",
-        heads,
-        rows,
+def _scored(findings: Json) -> tuple[str, ...]:
+    """Tell the heads from the scores, for checkpoints made elsewhere, whose run names none."""
+    found = set(findings.get("accuracy") or ())
+    return tuple(head for head, modes in MODES_OF.items() if found & {*modes, "likra"})
+
+
+def one_head(heads: Sequence[str]) -> str:
+    """Say which scores a run of one head has, and which need the other."""
+    if len(heads) != 1 or heads[0] not in MODES_OF:
+        return ""
+    have = MODES_OF[heads[0]]
+    lost = " and ".join(mode for mode in MODES if mode not in have)
+    other = "negative" if heads[0] == "positive" else "positive"
+    return (
+        f"One head only ({heads[0]}): this page reads {' and '.join(have)}; {lost} need the "
+        f"{other} head."
     )
 
 
@@ -114,18 +117,6 @@ def verdicts_view(findings: Json) -> View:
     )
 
 
-def jump_mark(findings: Json) -> tuple[float, float, float] | None:
-    """Give step and interval of the jump, both in steps."""
-    jump = findings.get("jump")
-    if not jump or jump.get("tau_step") is None:
-        return None
-    tau, examples = float(jump["tau_step"]), jump.get("tau_examples")
-    low, high = jump.get("interval_examples") or (None, None)
-    if not examples or not tau or low is None or high is None:
-        return tau, tau, tau
-    return tau, low * tau / examples, high * tau / examples
-
-
 def _sentence(findings: Json) -> str:
     jump = findings.get("jump")
     if not jump:
@@ -133,8 +124,8 @@ def _sentence(findings: Json) -> str:
     mode = MODES.get(str(jump.get("mode")), str(jump.get("mode")))
     span = interval(tuple(jump["interval_examples"])) if jump.get("interval_examples") else ""
     return (
-        f"Accuracy with {mode} goes from {brief(jump.get('before'))} to "
-        f"{brief(jump.get('after'))} at about {number(jump.get('tau_examples'))} examples "
+        f"Accuracy with {mode} goes from {two(jump.get('before'))} to "
+        f"{two(jump.get('after'))} at about {number(jump.get('tau_examples'))} examples "
         f"(step {number(jump.get('tau_step'))}; 95\u00a0% interval {span} examples)."
     )
 
@@ -152,22 +143,13 @@ def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
         ),
         (
             "Accuracy",
-            f"{brief(jump.get('before'))} → {brief(jump.get('after'))}",
-            f"a change of {brief(jump.get('size'))}, with mode {jump.get('mode')}",
+            f"{two(jump.get('before'))} → {two(jump.get('after'))}",
+            f"a change of {two(jump.get('size'))}, with mode {jump.get('mode')}",
         ),
-        ("Width", f"{_width(jump, brief)} steps", "how long the change takes"),
+        ("Width", f"{width_text(jump, brief)} steps", "how long the change takes"),
         _margin_fact(jump),
     )
     return tuple(row for row in rows if NONE not in row[1])
-
-
-def _interval_name(kind: Any) -> str:
-    """Shorten the kind of an interval for a narrow column; the caption says the rest."""
-    text = str(kind or NONE)
-    for long, short in INTERVALS:
-        if text.startswith(long):
-            return short
-    return text
 
 
 def _step_of(examples: float, jump: Json) -> str:
@@ -195,12 +177,6 @@ def _margin_fact(jump: Json) -> tuple[str, str, str]:
     )
 
 
-def _width(change: Json, write: Callable[[Any], str]) -> str:
-    """Write a width; at the edge of what was tried it is a lower bound."""
-    text = write(change.get("width_steps"))
-    return f"≥ {text}" if change.get("width_at_limit") and text != NONE else text
-
-
 def _flat_facts(findings: Json) -> tuple[tuple[str, str, str], ...]:
     accuracy = findings.get("accuracy") or {}
     rows = []
@@ -210,7 +186,7 @@ def _flat_facts(findings: Json) -> tuple[tuple[str, str, str], ...]:
             rows.append(
                 (
                     mode,
-                    f"{brief(value.get('first'))} → {brief(value.get('last'))}",
+                    f"{two(value.get('first'))} → {two(value.get('last'))}",
                     f"{MODES[mode]}; last, 95 % interval {interval(tuple(span))}" if span else "",
                 )
             )
@@ -241,66 +217,6 @@ def _control(item: Any) -> str:
             if v is not None
         )
     return scrub(str(item))
-
-
-def _span(findings: Json) -> tuple[float, float]:
-    ends = [
-        float(value)
-        for item in findings.get("changes") or ()
-        for value in (*(item.get("interval_steps") or ()), item.get("tau_step"))
-        if value is not None
-    ]
-    mark = jump_mark(findings)
-    ends += list(mark) if mark else []
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
-    return (low, high) if high > low else (low - 1, high + 1)
-
-
-def _change(rank: int, item: Json, span: tuple[float, float]) -> tuple[Cell, ...]:
-    tau, pair = item.get("tau_step"), item.get("interval_steps")
-    lead = item.get("lead_interval")
-    layer = item.get("layer")
-    link = (
-        "" if tau is None else f"#step={round(tau)}" + ("" if layer is None else f"&layer={layer}")
-    )
-    drawn = ""
-    if tau is not None:
-        low, high = pair or (tau, tau)
-        drawn = " ".join(f"{_share(x, span):.1f}" for x in (low, tau, high))
-    return (
-        Cell(str(rank), rank, number=True),
-        Cell(_change_name(item), _change_name(item)),
-        Cell(place(item), place(item)),
-        Cell(number(tau), tau, number=True, href=link, note=interval(tuple(pair)) if pair else ""),
-        Cell(drawn, tau, number=True),
-        Cell(number(item.get("effect")), item.get("effect"), number=True),
-        Cell(p_value(item.get("p_adjusted")), item.get("p_adjusted"), number=True),
-        Cell(
-            lead_text(item),
-            item.get("lead_steps"),
-            number=True,
-            note=interval(tuple(lead)) if lead else "",
-        ),
-        Cell(_width(item, number), item.get("width_steps"), number=True),
-        Cell(_interval_name(item.get("interval_kind")), str(item.get("interval_kind") or "")),
-    )
-
-
-def _change_name(item: Json) -> str:
-    """Name a change without its place, which has a column of its own."""
-    title = re.sub(r", (layer|(attention )?head) [\w.]+(?=,|$)", "", str(item.get("title") or ""))
-    title = title or quantity_name(str(item.get("quantity")))
-    return title[0].upper() + title[1:]
-
-
-def _share(value: float | int, span: tuple[float, float]) -> float:
-    return 4 + 112 * (float(value) - span[0]) / (span[1] - span[0])
-
-
-def jump_share(findings: Json) -> float | int | None:
-    """Place the jump on the small time line of the ranked table."""
-    mark = jump_mark(findings)
-    return _share(mark[0], _span(findings)) if mark else None
 
 
 def _verdict(item: Json) -> tuple[Cell, ...]:

@@ -8,6 +8,9 @@ from critical_phase.reports.style import TRIM, number, words
 LINKS = {"", "of", "at", "in", "by", "the", "layer"}
 """Words a title must not end with."""
 
+RATIOS = {"perplexity"}
+"""Groups of curves whose values are compared by their ratio."""
+
 
 def figure_title(titles: Sequence[str], fallback: str, head: str | None) -> str:
     """Name a figure by the words its parts share at the start, and its head."""
@@ -46,7 +49,18 @@ def chart_facts(curves: Sequence[Curve]) -> str:
         {curve.n for curve in curves if curve.n},
         unique(curve.interval or "" for curve in curves if curve.low is not None),
         unique(f"{label} {number(value)}" for c in curves for label, value in c.references),
+        log=log_axis(curves),
     )
+
+
+def log_axis(curves: Sequence[Curve]) -> bool:
+    """Tell whether curves of a ratio quantity span more than a factor of ten."""
+    if not all(curve.group in RATIOS for curve in curves):
+        return False
+    rows = [row for c in curves for row in (c.value, c.low, c.high) if row]
+    seen = [v for row in rows for v in row if v is not None]
+    seen += [value for c in curves for _, value in c.references]
+    return bool(seen) and 0 < 10 * min(seen) < max(seen)
 
 
 def map_facts(maps: Sequence[Map]) -> str:
@@ -59,11 +73,13 @@ def map_facts(maps: Sequence[Map]) -> str:
     )
 
 
-def _facts(unit: str, sizes: set[int], bands: Sequence[str], lines: Sequence[str]) -> str:
+def _facts(
+    unit: str, sizes: set[int], bands: Sequence[str], lines: Sequence[str], *, log: bool = False
+) -> str:
     """State unit, n, kind of interval and level lines in one line."""
     span = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}" if sizes else ""
     parts = [
-        f"Unit: {unit or 'none'}.",
+        f"Unit: {unit or 'none'}{', on a logarithmic axis' if log else ''}.",
         f"n = {span} questions." if span else "Not a mean over questions.",
         f"Band: {', '.join(bands)}." if bands else "No interval is given.",
         f"Level lines: {', '.join(lines)}." if lines else "",

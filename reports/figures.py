@@ -42,6 +42,8 @@ def chart_svg(chart: Chart, jump: Jump | None) -> str:
         layers = sorted({c.layer for c in chart.curves if c.layer is not None})
         for rank, curve in enumerate(chart.curves):
             _draw_curve(axes, curve, rank, layers)
+        if chart.log:
+            axes.set_yscale("log")
         references = dict(pair for curve in chart.curves for pair in curve.references)
         _draw_references(axes, references)
         axes.set(title=chart.title, xlabel="step", ylabel=_short_unit(chart.unit))
@@ -148,7 +150,8 @@ def _draw_references(axes: Axes, references: dict[str, float]) -> None:
     last = -math.inf
     for label, value in sorted(references.items(), key=lambda pair: pair[1]):
         axes.axhline(value, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-        last = max(value, last + 0.055 * (high - low))
+        step = (high / low) ** 0.055 if axes.get_yscale() == "log" else 0.055 * (high - low)
+        last = max(value, last * step if axes.get_yscale() == "log" else last + step)
         axes.annotate(
             label, (1, last), xycoords=("axes fraction", "data"), xytext=(4, 0),
             textcoords="offset points", va="center", fontsize=8, color=QUIET,

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from critical_phase.atomic import write_text
 from critical_phase.reports import answer as answers
-from critical_phase.reports import figures, payload, policy, tables
+from critical_phase.reports import figures, payload, policy, ranked, tables
 from critical_phase.reports.elements import TokenView
 from critical_phase.reports.load import Results, load_results
 from critical_phase.reports.provenance import collection_warnings, provenance
@@ -40,7 +40,7 @@ def write_report(run: Path, output: Path | None = None) -> Path:
     if target.suffix.lower() not in {".html", ".htm"}:
         target = target / "report.html"
     arranged = sections(results.measures)
-    drawn = _draw(arranged, answers.jump_mark(results.findings))
+    drawn = _draw(arranged, ranked.jump_mark(results.findings))
     texts = {f"figures/{name}.svg": text for name, text in drawn.items()}
     texts |= {f"data/{name}.csv": text for name, text in _data(arranged, results).items()}
     for name, text in sorted(texts.items()):
@@ -53,7 +53,7 @@ def write_report(run: Path, output: Path | None = None) -> Path:
 
 def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str]) -> str:
     """Make the HTML of a page; equal results give equal text."""
-    mark = answers.jump_mark(results.findings)
+    mark = ranked.jump_mark(results.findings)
     steps, examples = payload.saved_steps(results.measures)
     jump = {"step": mark[0], "low": mark[1], "high": mark[2]} if mark else None
     theme, library = _script("theme.js"), _library("uPlot.iife.js")
@@ -63,11 +63,11 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
     return template("report.html.jinja").render(
         run=results.run,
         title=str(results.run.get("name") or "run"),
-        answer=answers.answer(results.findings),
+        answer=answers.answer(results.findings, tuple(results.run.get("heads") or ())),
         sections=arranged,
-        changes=answers.changes_view(results.findings),
+        changes=ranked.changes_view(results.findings, results.measures.get("changes")),
         verdicts=answers.verdicts_view(results.findings),
-        jump_share=answers.jump_share(results.findings),
+        jump_share=ranked.jump_share(results.findings),
         provenance=provenance(results.run),
         caveats=_caveats(results, arranged),
         steps=steps,
@@ -164,8 +164,11 @@ def _data(arranged: tuple[Section, ...], results: Results) -> dict[str, str]:
                 )
             if section.found.tokens:
                 data["tokens"] = tables.csv_text(tables.token_rows(section.found.tokens))
-    for name in ("changes", "verdicts"):
-        data[f"table-findings-{name}"] = tables.csv_text(_records(results.findings.get(name) or []))
+    found = {
+        "changes": ranked.ranked_changes(results.findings, results.measures.get("changes")),
+        "verdicts": results.findings.get("verdicts") or [],
+    }
+    data |= {f"table-findings-{k}": tables.csv_text(_records(v)) for k, v in found.items()}
     return data
 
 

@@ -143,6 +143,7 @@ def _chart(chart: Chart, rows: dict[Row, Json]) -> Json:
         "title": chart.title,
         "unit": chart.unit,
         "head": chart.head,
+        "log": chart.log,
         "caption": f"{chart.caption} {chart.facts}" if chart.layered else "",
         "curves": [_curve(curve, rank, layers, rows) for rank, curve in enumerate(chart.curves)],
         "references": [{"label": k, "value": v} for k, v in references.items()],

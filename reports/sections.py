@@ -7,7 +7,14 @@ listed is still shown, after the others, under its own title.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from critical_phase.reports.captions import chart_facts, figure_title, joined, map_facts, unique
+from critical_phase.reports.captions import (
+    chart_facts,
+    figure_title,
+    joined,
+    log_axis,
+    map_facts,
+    unique,
+)
 from critical_phase.reports.elements import Curve, Map, Measure
 from critical_phase.reports.style import TRIM, slug
 
@@ -118,6 +125,11 @@ class Chart:
     curves: tuple[Curve, ...]
     caption: str
     facts: str
+
+    @property
+    def log(self) -> bool:
+        """Whether the value axis is logarithmic."""
+        return log_axis(self.curves)
 
 
 @dataclass(frozen=True, slots=True)

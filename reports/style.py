@@ -94,13 +94,15 @@ def number(value: float | int | None) -> str:
     """Write a number for reading: about three digits, a real minus sign, a dash for none."""
     if value is None or not math.isfinite(value):
         return NONE
-    if value == int(value) and abs(value) < 1e6:
+    if abs(value) >= 1e6:
+        text = f"{value:.2e}".replace("e+0", "e").replace("e+", "e")
+    elif value == int(value):
         text = str(int(value))
     elif abs(value) >= 0.01:
         digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         text = f"{value:.{digits}f}"
     else:
-        text = f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
+        text = f"{value:.1e}".replace("e-0", "e-")
     return text.replace("-", MINUS)
 
 
@@ -109,6 +111,11 @@ def brief(value: float | int | None, digits: int = 2) -> str:
     if value is None:
         return NONE
     return f"{round(value)}" if abs(value) >= 100 else f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def two(value: float | int | None) -> str:
+    """Write a share with two decimals, so that two of them compare at a glance."""
+    return NONE if value is None else f"{value:.2f}".replace("-", MINUS)
 
 
 def limits_text(limits: tuple[float, float]) -> tuple[str, str]:

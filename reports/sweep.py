@@ -69,11 +69,16 @@ def _cell(cell: Json) -> Json:
     return {
         "name": cell["name"],
         "link": quote(f"{cell['name']}/report/report.html") if cell["page"] else "",
+        "why": "" if cell["page"] or cell["state"] != "finished" else _no_page(cell),
         "settings": scrub(settings),
         "state": cell["state"],
         "sentence": scrub(str(found.get("sentence") or "")),
         "reused": reused,
     }
+
+
+def _no_page(cell: Json) -> str:
+    return "no page: analyze is false" if cell.get("found") is None else "no page"
 
 
 def _milestones(value: Json, how: str, title: str) -> Json:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from critical_phase.reports.elements import Numbers
 from critical_phase.reports.figures import QUIET
 from critical_phase.reports.figures import _svg as svg_text
-from critical_phase.reports.style import PRINT, line_style
+from critical_phase.reports.style import PRINT, SPARE, line_style
 from critical_phase.reports.sweep_panels import Line, Panel, SweepFigure
 from critical_phase.reports.sweep_select import PHASE
 from critical_phase.reports.tables import csv_text
@@ -20,6 +20,14 @@ from critical_phase.reports.text import scrub, visible
 
 COLUMNS = 2
 MOST_COLUMNS = 3
+WIDTHS = {1: 3.9, 2: 3.9, 3: 3.1}
+"""Inches of a panel by columns: a wide figure is shrunk on the page, its text with it."""
+
+ROOM = 24
+"""Characters of names that fit side by side under a panel."""
+
+MARKERS = ("", "o", "s", "^", "D")
+"""Marks of the first lines, of those that take the same colours again, and so on."""
 
 
 def figure_svg(figure: SweepFigure) -> str:
@@ -29,10 +37,12 @@ def figure_svg(figure: SweepFigure) -> str:
     rows = math.ceil(len(panels) / columns)
     keys = max(len(panel.lines) for panel in panels)
     with matplotlib.rc_context(PRINT):
-        canvas = Figure(figsize=(3.9 * columns, (2.9 + 0.17 * keys) * rows), layout="constrained")
+        size = (WIDTHS[columns] * columns, (2.9 + 0.17 * keys) * rows)
+        canvas = Figure(figsize=size, layout="constrained")
         places = canvas.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(places, panels, strict=False):
             _draw(axes, panel)
+            axes.title.set_fontsize(10 if columns <= COLUMNS else 8.5)
         for axes in places[len(panels) :]:
             axes.set_visible(False)
         return svg_text(canvas, f"sweep-{figure.id}")
@@ -44,7 +54,7 @@ def figure_csv(figure: SweepFigure) -> str:
     for panel in figure.panels:
         for line in panel.lines:
             for x, y, low, high in zip(line.x, line.y, line.low, line.high, strict=True):
-                named = panel.ticks[int(x)] if panel.ticks else x
+                named = panel.ticks[round(x)] if panel.ticks else x
                 rows.append((panel.title, line.label, named, y, low, high))
     return csv_text(rows)
 
@@ -65,6 +75,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.margins(y=0.08)
     if panel.ticks:
         axes.set_xticks(range(len(panel.ticks)), [plain(name) for name in panel.ticks])
+        if sum(map(len, panel.ticks)) > ROOM:
+            axes.tick_params(axis="x", labelrotation=90)
         axes.set_xlim(-0.5, len(panel.ticks) - 0.5)
     if len(panel.lines) > 1:
         axes.legend(
@@ -95,12 +107,14 @@ def _draw_line(axes: Axes, line: Line, rank: int, *, log: bool) -> None:
         known = np.isfinite(low) & np.isfinite(high)
         axes.vlines(x[known], low[known], high[known], color=colour, linewidth=1, alpha=0.7)
         sns.scatterplot(
-            x=x, y=y, ax=axes, color=colour, label=plain(line.label), legend=False, zorder=4, s=22
-        )
+            x=x, y=y, ax=axes, label=plain(line.label), legend=False, zorder=4, s=22,
+            color="white" if line.hollow else colour, edgecolor=colour, linewidth=1,
+        )  # fmt: skip
         return
+    marker = "" if line.style else MARKERS[rank // len(SPARE) % len(MARKERS)]
     sns.lineplot(
         x=x, y=y, ax=axes, color=colour, label=plain(line.label), estimator=None, errorbar=None,
-        legend=False, zorder=3, linestyle=(0, dashes) if dashes else "-",
+        legend=False, zorder=3, linestyle=(0, dashes) if dashes else "-", marker=marker,
     )  # fmt: skip
     if np.isfinite(low).any():
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -11,6 +11,9 @@ PHASE = (64, 256)
 NEGATIVE = ("negatives", "contamination", "unrelated")
 """Settings that say what the negative head is shown."""
 
+KIND = ("negatives", "unrelated")
+"""Those of them that name a kind; `contamination` is a dose."""
+
 LENGTH = ("steps", "schedule")
 """Settings that say how long a run is followed and where, not how it learns."""
 
@@ -18,9 +21,11 @@ MODES = ("likra", "base_likra", "sft", "pos_base")
 
 
 def levels(value: Json, how: str) -> tuple[tuple[str, float], ...]:
-    """Name the accuracy of the base and of a guess."""
-    base = [c for c in value["curves"] if c["mode"] == "base" and c["normalisation"] == how]
-    found = [("base", c["mean"][0]) for c in base[:1]] + [("chance", value.get("chance"))]
+    """Name the accuracy of the base and of a guess, on the questions of the first group."""
+    base = curves_of(value, how, "base")
+    name = "base" if len(base) < 2 else f"base, {base[0]['group']}"
+    chance = base[0].get("chance", value.get("chance")) if base else value.get("chance")
+    found = [(name, c["mean"][0]) for c in base[:1]] + [("chance", chance)]
     return tuple((name, height) for name, height in found if height is not None)
 
 
@@ -33,6 +38,15 @@ def reference(value: Json, how: str) -> list[Json]:
     """Take of every mode the first group: the first level of every factor."""
     found = (curves_of(value, how, mode)[:1] for mode in MODES)
     return [curve for curves in found for curve in curves]
+
+
+def first_levels(value: Json, free: Iterable[str] = ()) -> str:
+    """Name what a figure of the first group holds fixed, of all that varies in the sweep."""
+    first = next(iter(reference(value, "sum")), None)
+    if first is None:
+        return ""
+    fixed = [key for key in varied(value) if key not in {*free, *LENGTH}]
+    return ", ".join(f"{key} {first['settings'][key]}" for key in fixed if key in first["settings"])
 
 
 def beside(value: Json, how: str, mode: str, keys: Iterable[str]) -> list[Json]:

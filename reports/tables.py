@@ -59,6 +59,8 @@ class View:
     columns: tuple[tuple[str, bool], ...]
     """Heading, and whether the column holds numbers."""
     rows: tuple[tuple[Cell, ...], ...]
+    empty: str = "Nothing to list."
+    """What is said where there are no rows."""
 
     @property
     def large(self) -> bool:

@@ -47,6 +47,7 @@ function limitsOf(spec) {
   }
   spec.references.forEach((line) => take(line.value));
   if (low > high) return [0, 1];
+  if (spec.log) return [low / (high / low) ** 0.06, high * (high / low) ** 0.06];
   const pad = (high - low || Math.abs(high) || 1) * 0.06;
   return [low - pad, high + pad];
 }
@@ -120,14 +121,33 @@ function seriesOf(spec) {
   return { series, bands, joined: uPlot.join(tables) };
 }
 
+// Powers of ten, at most six; where they are fewer than three, 2 and 5 between them too.
+function logSplits(low, high) {
+  const powers = [];
+  for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k++) powers.push(10 ** k);
+  const inside = (marks) => marks.filter((value) => value >= low && value <= high);
+  const marks = inside(powers);
+  if (marks.length < 3) return inside(powers.flatMap((value) => [value, 2 * value, 5 * value]));
+  const every = Math.ceil(marks.length / 6);
+  return marks.filter((_, i) => i % every === 0);
+}
+
+function markText(value) {
+  const short = Number(value.toPrecision(6)), size = Math.abs(short);
+  const text = size >= 1e5 ? Number(short.toPrecision(4)).toExponential().replace("e+", "e") : String(short);
+  return text.replace("-", "−");
+}
+
 function axesOf(spec) {
   const common = { stroke: () => ink.quiet, font: "11px " + ink.font, ticks: { show: false }, labelSize: 18 };
   return [
     { ...common, grid: { show: false }, size: 24, gap: 4,
       splits: (plot, _, low, high) => axisSplits(low, high, plot.bbox.width / devicePixelRatio),
       values: (_, marks) => marks.map(axisLabel) },
-    { ...common, grid: { stroke: () => ink.line, width: 1 }, size: 48, gap: 4,
-      values: (_, marks) => marks.map((value) => String(Number(value.toPrecision(6))).replace("-", "−")) },
+    { ...common, grid: { stroke: () => ink.line, width: 1 }, gap: 4,
+      ...(spec.log ? { splits: (plot, _, low, high) => logSplits(low, high), filter: (_, marks) => marks } : {}),
+      size: (_, marks) => Math.max(48, 12 + 6.5 * Math.max(0, ...(marks || []).map((text) => text.length))),
+      values: (_, marks) => marks.map(markText) },
   ];
 }
 
@@ -151,7 +171,7 @@ function makeChart(box) {
   const moveNow = (self) => { now.style.left = self.valToPos(place(state.step), "x") + "px"; };
   const plot = new uPlot({
     width: box.clientWidth, height: heightOf(box), series, bands, axes: axesOf(spec),
-    scales: { x: { time: false, range: () => [place(Math.min(DATA.steps[0], steps[0])), place(Math.max(...DATA.steps.slice(-1), ...steps.slice(-1), 1))] }, y: { range: () => limits } },
+    scales: { x: { time: false, range: () => [place(Math.min(DATA.steps[0], steps[0])), place(Math.max(...DATA.steps.slice(-1), ...steps.slice(-1), 1))] }, y: { distr: spec.log ? 3 : 1, range: () => limits } },
     legend: { show: false }, cursor: { show: false }, padding: [10, 14, 0, 0],
     hooks: { drawClear: [drawUnder], draw: [(self) => { drawOver(self, spec); moveNow(self); }] },
   }, positions(), box);

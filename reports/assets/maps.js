@@ -140,13 +140,13 @@ function readout(spec) {
   if (spec.row_name === "step") row = 0;
   else if (spec.row_name === "layer" && state.layer !== null) row = spec.layers.indexOf(state.layer);
   if (row >= 0) return (spec.row_name === "step" ? "with " : "") + rowWord(spec, row) + ": " + cellText(spec, row, column);
-  spec.values.forEach((cells, i) => {
-    if (cells[column] === null) return;
-    const size = spec.palette === "vlag" ? Math.abs(cells[column]) : cells[column];
-    const best = row < 0 ? -Infinity : spec.palette === "vlag" ? Math.abs(spec.values[row][column]) : spec.values[row][column];
-    if (size > best) row = i;
-  });
-  return row < 0 ? "no value" : "most: " + rowWord(spec, row) + ", " + cellText(spec, row, column);
+  const sizes = spec.values.map((cells) => cells[column] === null ? -Infinity : spec.palette === "vlag" ? Math.abs(cells[column]) : cells[column]);
+  const most = Math.max(...sizes);
+  if (most === -Infinity) return "no value";
+  // Of equal rows the middle one, as the analysis chooses the best weight.
+  const equal = sizes.map((_, i) => i).filter((i) => sizes[i] >= most - 1e-12);
+  row = equal[Math.floor((equal.length - 1) / 2)];
+  return "most: " + rowWord(spec, row) + (equal.length > 1 ? " (middle of " + equal.length + " equal)" : "") + ", " + cellText(spec, row, column);
 }
 
 function showTip(event, text) {

@@ -77,7 +77,8 @@ function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   let text;
-  if (Number.isInteger(value) && size < 1e6) text = String(value);
+  if (size >= 1e6) text = value.toExponential(2).replace("e+", "e");
+  else if (Number.isInteger(value)) text = String(value);
   else if (size >= 0.01) text = value.toFixed(size < 1 ? 3 : size < 10 ? 2 : size < 100 ? 1 : 0);
   else text = value.toExponential(1);
   return text.replace("-", "−");

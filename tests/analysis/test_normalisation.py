@@ -109,6 +109,15 @@ def test_contexts_share_the_chart_of_their_mode(switch, quick):
     assert [c.label for c in lines] == ["its question", *map(context_label, BLIND)]
 
 
+def test_an_empty_premise_shares_the_line_of_the_answer_alone(switch, quick):
+    for name in ("base", *switch.heads):
+        switch.tables[f"context/domain/{name}"] = switch.tables[f"context/answer_only/{name}"]
+    lines = [c for c in normalisations(switch, quick).curves if c.group == "context.sft"]
+    assert "answer alone = premise alone" in [c.label for c in lines]
+    assert len(lines) == len(BLIND)
+    assert any("share one line" in c.caption for c in lines)
+
+
 def test_without_contexts_the_command_is_named_once(rng, quick):
     result = normalisations(planted_run("flat", rng, width=0), quick)
     assert len(result.warnings) == 1

@@ -84,9 +84,19 @@ def test_one_text_has_no_interval(planted, quick):
     assert found["perplexity.negative"].caption.endswith("One text, so no interval.")
 
 
+def test_a_few_texts_have_no_interval_either(planted, quick):
+    for name in [k for k in planted.tables if k.endswith("_text")]:
+        planted.tables[name] = planted.tables[name][:, :3]
+    found = curves_of(side_effects(planted, quick))
+    for name in ("kl_text.negative", "perplexity.negative"):
+        assert (found[name].low, found[name].high, found[name].interval) == (None, None, None)
+        assert "3 texts, too few for an interval (at least 5)." in found[name].caption
+
+
 def test_another_task_is_judged_on_its_own_questions(planted, quick):
     curve = curves_of(side_effects(planted, quick))["task.second.sft"]
     assert curve.n == 40
+    assert curve.title == "accuracy on the second task, sft"
     assert {line["label"] for line in curve.references} == {"chance", "base"}
     assert curve.references[0]["value"] == 0.5
 

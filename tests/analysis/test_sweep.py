@@ -6,7 +6,13 @@ import pytest
 from critical_phase.analysis.bootstrap import question_weights
 from critical_phase.analysis.curves import ModeScores
 from critical_phase.analysis.inputs import Rows
-from critical_phase.analysis.sweep import accuracy_curve, half_rise, half_way, over_seeds
+from critical_phase.analysis.sweep import (
+    accuracy_curve,
+    half_rise,
+    half_way,
+    over_seeds,
+    still_rising,
+)
 
 
 def three_questions() -> Rows:
@@ -100,3 +106,10 @@ def test_undefined_steps_are_left_out() -> None:
 
 def test_half_way_lies_between_the_steps_around_it() -> None:
     assert half_way(np.array([0, 8, 16, 64]), np.array([0.2, 0.2, 0.6, 0.6])) == pytest.approx(12.0)
+
+
+def test_a_line_still_rises_and_a_step_has_ended() -> None:
+    steps = np.arange(0, 41)
+    assert still_rising(steps, steps / 40)
+    assert not still_rising(steps, np.where(steps < 20, 0.2, 0.8))
+    assert not still_rising(steps, np.full(41, 0.5))

@@ -78,3 +78,28 @@ def test_a_context_that_does_not_fit_the_model_is_refused(probe: Probe, run: Pat
     assert shown.code == 2
     assert "context 'shots-50'" in shown.err
     assert "ask for fewer shots" in shown.err
+
+
+def test_an_impossible_context_is_refused_before_anything_is_collected(
+    probe: Probe, trained_run: Path, tmp_path: Path
+) -> None:
+    fresh = tmp_path / "run"
+    left = shutil.ignore_patterns("scores", "activations", "contexts", "manifest.jsonl")
+    shutil.copytree(trained_run, fresh, ignore=left)
+    for dry in ((), ("--dry-run",)):
+        shown = probe("collect", fresh, "--contexts", "answer_only,filler", *dry)
+        assert shown.code == 2
+        assert "does not know the words of the filler" in shown.err
+    assert not list(fresh.rglob("*.h5"))
+
+
+def test_a_dry_run_lists_contexts_with_their_units(probe: Probe, run: Path) -> None:
+    shown = probe(
+        *("collect", run, "--scores-only", "--limit", 12, "--checkpoints", "0,4,12"),
+        *("--contexts", "shuffled,domain", "--dry-run"),
+    )
+    assert shown.code == 0
+    assert "context shuffled: 48 rows, " in shown.out
+    assert "7 units, of which 7 exist" in shown.out
+    assert "7 units, of which 0 exist" in shown.out
+    assert not (run / "contexts" / "domain").exists()

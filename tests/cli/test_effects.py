@@ -251,3 +251,26 @@ def test_the_organism_has_neutral_texts_of_its_own(probe: Probe, tmp_path: Path)
     found = read_effects(out / "effects/negative/step-00000002.h5")
     assert (found["kl_text"].shape, found["kl_question"].shape) == ((64,), (10,))
     assert 0 < found["kl_text"].mean() < found["kl_question"].mean()
+
+
+def test_a_text_that_the_tokenizer_hardly_knows_is_refused(
+    probe: Probe, run: Path, text: Path
+) -> None:
+    text.write_text("Parliament met on Tuesday for the first time\n")
+    shown = probe("effects", run, "--text", text, *STEPS)
+    assert shown.code == 2
+    assert "87.5% of the tokens of the neutral texts are unknown to the tokenizer" in shown.err
+    assert not (run / "effects").exists()
+
+
+def test_a_text_with_a_few_unknown_words_is_measured_with_a_warning(
+    probe: Probe, run: Path, text: Path
+) -> None:
+    text.write_text("the sky is a red Tuesday snow cold\n")
+    shown = probe("effects", run, "--text", text, "--checkpoints", "0")
+    assert shown.code == 0
+    assert "warning: 12.5% of the tokens of the neutral texts are unknown" in shown.err
+
+
+def test_the_help_says_where_the_organisms_texts_come_from(probe: Probe) -> None:
+    assert "other genre of its world" in " ".join(probe("effects", "--help").out.split())

@@ -106,8 +106,55 @@ def test_published_splits_may_share_one_question_in_a_hundred(
 
 
 def test_a_file_has_no_other_split(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "q.jsonl", colour_questions(0, 5))
     with pytest.raises(ConfigError, match="no questions to evaluate on"):
+        read(path)
+
+
+def test_a_missing_file_is_said_before_what_else_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(QuestionError, match="No such file"):
         read(tmp_path / "q.jsonl")
+    with pytest.raises(QuestionError, match="'arcs' is neither a question file nor a named"):
+        read("arcs")
+
+
+def test_questions_that_are_trained_on_too_are_left_out_on_request(tmp_path: Path) -> None:
+    lines = colour_questions(0, 20)
+    train = write_lines(tmp_path / "train.jsonl", lines[:12])
+    evaluation = write_lines(tmp_path / "eval.jsonl", lines[10:])
+    with pytest.raises(QuestionError, match="2 evaluation questions are also trained on") as e:
+        read(train, evaluation)
+    assert "--overlap drop" in e.value.fix
+    kept = read(train, evaluation, overlap="drop")
+    assert [q.id for q in kept[1].questions] == [f"q{i}" for i in range(12, 20)]
+    note = "2 evaluation questions are also trained on and were left out: q10, q11"
+    assert note in question_warnings(*kept, answers=1, size=1)
+    with pytest.raises(QuestionError, match="all 12 evaluation questions are also trained on"):
+        read(train, train, overlap="drop")
+
+
+def test_a_repetition_that_was_asked_for_is_no_warning(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "q.jsonl", colour_questions(0, 5))
+    both = read(path, write_lines(tmp_path / "e.jsonl", colour_questions(9, 5)))
+    assert any("they repeat" in text for text in question_warnings(*both, answers=10, size=5))
+    assert not any(
+        "they repeat" in text
+        for text in question_warnings(*both, answers=10, size=5, repeated=True)
+    )
+
+
+def test_what_reading_a_named_set_warns_of_is_one_line_of_ours(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(ARC_CHALLENGE, ARC_EASY)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    hub._reachable.cache_clear()
+    read("arc")
+    hub._reachable.cache_clear()
+    shown = capsys.readouterr().err
+    assert shown.count("note: the hub cannot be reached: question sets are read from") == 1
+    assert "UserWarning" not in shown
 
 
 def test_a_set_without_a_training_split_says_so(fill: Fill) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import Probe
+from tiny_run import Probe, write_lines
 
 from critical_phase.analysis import Rows
+from critical_phase.checkpoints import list_series
 from critical_phase.cli.score_table import OneStep, score_lines
 
 MEASURES = {
@@ -137,3 +138,102 @@ def test_shots_are_shown_before_the_question(
     asked = (tiny_model_folder, "--questions", question_files[1])
     shown = (*asked, "--context", "shots-2", "--train-questions", question_files[0])
     assert measured(probe, *shown)["brier"] != measured(probe, *asked)["brier"]
+
+
+def test_what_was_scored_is_said_with_the_hash_of_its_tensors(
+    probe: Probe, tiny_model_folder: Path, question_files: tuple[Path, Path], trained_run: Path
+) -> None:
+    asked = (tiny_model_folder, "--questions", question_files[1])
+    heads = {head: trained_run / f"heads/{head}/checkpoint-12" for head in ("positive", "negative")}
+    named = [part for head, folder in heads.items() for part in (f"--{head}", folder)]
+    found = json.loads(probe("score", *asked, *named, "--json").out)["adapters"]
+    for head, folder in heads.items():
+        sha8 = list_series(folder.parent).at(12).sha256[:8]
+        assert found[head] == {"path": str(folder), "sha8": sha8}
+        assert f"{head}: {folder} (tensors {sha8})" in probe("score", *asked, *named).out
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "mode"),
+    [
+        ("positive", (), "sft"),
+        ("negative", (), "adapter"),
+        ("negative", ("--mode", "sft"), "sft"),
+        ("positive", ("--mode", "adapter"), "adapter"),
+    ],
+)
+def test_a_lone_adapter_is_a_positive_head_only_where_that_is_known(
+    head: str,
+    options: tuple[str, ...],
+    mode: str,
+    probe: Probe,
+    tiny_model_folder: Path,
+    question_files: tuple[Path, Path],
+    trained_run: Path,
+) -> None:
+    folder = trained_run / f"heads/{head}/checkpoint-12"
+    asked = (tiny_model_folder, "--questions", question_files[1], "--adapter", folder)
+    found = json.loads(probe("score", *asked, *options, "--json").out)
+    assert found["mode"] == mode
+    assert set(found["adapters"]) == {"positive" if mode == "sft" else "adapter"}
+
+
+def test_an_adapter_in_place_of_the_model_is_scored_on_its_base(
+    probe: Probe, tiny_model_folder: Path, question_files: tuple[Path, Path], trained_run: Path
+) -> None:
+    adapter = trained_run / "heads/negative/checkpoint-12"
+    questions = ("--questions", question_files[1])
+    assert measured(probe, adapter, *questions) == measured(
+        probe, tiny_model_folder, *questions, "--adapter", adapter
+    )
+    shown = probe("score", adapter, *questions)
+    assert f"{adapter} is an adapter; it is scored on its base, {tiny_model_folder}" in shown.err
+
+
+def test_an_adapter_that_names_no_base_is_one_error(
+    probe: Probe, question_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": null}')
+    shown = probe("score", tmp_path, "--questions", question_files[1])
+    assert shown.code == 2
+    assert "this is an adapter, and it does not name its base" in shown.err
+    assert f"fix:   probe score BASE --adapter {tmp_path}" in shown.err
+
+
+def test_a_missing_model_is_not_answered_with_an_option_that_is_not_there(
+    probe: Probe, question_files: tuple[Path, Path]
+) -> None:
+    shown = probe("score", "/no/such/model", "--questions", question_files[1])
+    assert shown.code == 4
+    assert "--model" not in shown.err
+
+
+@pytest.fixture
+def one_too_long(question_files: tuple[Path, Path], tmp_path: Path) -> Path:
+    lines = [json.loads(line) for line in question_files[1].read_text().splitlines()]
+    lines[3] = {**lines[3], "question": "the sky " * 40}
+    return write_lines(tmp_path / "long.jsonl", lines)
+
+
+def test_a_question_that_is_too_long_is_refused_or_left_out(
+    probe: Probe, tiny_model_folder: Path, one_too_long: Path
+) -> None:
+    asked = ("score", tiny_model_folder, "--questions", one_too_long)
+    refused = probe(*asked)
+    assert refused.code == 2
+    assert "1 of 30 questions are too long, first 'q63': up to 85 tokens" in refused.err
+    assert "--too-long drop" in refused.err
+    assert "left out, too long: 1: q63" in probe(*asked, "--too-long", "drop").out
+    found = json.loads(probe(*asked, "--too-long", "drop", "--json").out)
+    assert (found["too_long"], found["question_count"]) == (["q63"], 29)
+
+
+def test_shots_that_leave_no_question_are_refused(
+    probe: Probe, tiny_model_folder: Path, question_files: tuple[Path, Path]
+) -> None:
+    shown = probe(
+        *("score", tiny_model_folder, "--questions", question_files[1], "--too-long", "drop"),
+        *("--context", "shots-30", "--train-questions", question_files[0]),
+    )
+    assert shown.code == 2
+    assert "30 of 30 questions are too long" in shown.err

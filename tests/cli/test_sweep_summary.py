@@ -1,5 +1,6 @@
 """Planted accuracies give the numbers of the tables, worked out by hand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from critical_phase.cli.sweep import cell_tasks
 from critical_phase.cli.sweep_cell import CellTask
 from critical_phase.cli.sweep_file import read_sweep
 from critical_phase.cli.sweep_groups import Finished
+from critical_phase.cli.sweep_reuse import read_note
 from critical_phase.cli.sweep_summary import accuracies_csv, summary
 from critical_phase.cli.sweep_table import NONE, markdown
 
@@ -122,3 +124,50 @@ def test_the_csv_has_one_line_per_accuracy_and_blanks_for_undefined(tasks: list[
 def test_a_summary_of_nothing_says_so(tasks: list[CellTask]) -> None:
     text = markdown(summary("planted", tasks, []))
     assert "0 of 6 cells are finished" in text
+
+
+def test_without_an_analysis_there_is_no_column_of_tau(tasks: list[CellTask]) -> None:
+    text = markdown(with_jumps(tasks, None))
+    assert "tau, steps" not in text
+    assert "not analysed (`analyze: true` in the sweep file)" in text
+    found = {"jump": {"mode": "likra", "tau_step": 5.0}, "sentence": ""}
+    assert line(markdown(with_jumps(tasks, found)), "near_miss-s0", "likra")[-1] == "5.000"
+
+
+def test_a_curve_that_still_rises_is_marked(tasks: list[CellTask]) -> None:
+    text = markdown(with_jumps(tasks, None))
+    cells = line(text, "near_miss-s0", "likra")
+    assert cells[2] == "9.50 [9.00, 10.20]"
+    assert cells[5] == "still rising"
+    assert line(text, "near_miss", "likra", "2 of 2")[3] == "2"
+
+
+def with_jumps(tasks: list[CellTask], found: dict[str, Any] | None) -> dict[str, Any]:
+    places = (("half_rise", 9.5), ("low", 9.0), ("high", 10.2))
+    clocks = ("steps", "examples", "summed_lr")
+    jump = {"mode": "likra", "normalisation": "sum", "rise": 0.3, "rise_interval": [0.2, 0.4]}
+    jump |= {f"{key}_{clock}": value for key, value in places for clock in clocks}
+    made = [Finished(task.cell, numbers(task)) for task in tasks]
+    for one in made:
+        one.numbers.update(jumps=[jump], found=found)
+    return summary("planted", tasks, made)
+
+
+def test_cells_with_other_questions_give_a_range_and_every_curve_its_own(
+    tasks: list[CellTask],
+) -> None:
+    made = [Finished(task.cell, numbers(task)) for task in tasks]
+    made[-1].numbers.update(questions=50, chance=0.5)
+    value = summary("planted", tasks, made)
+    assert (value["questions"], value["questions_range"]) == (None, [50, 100])
+    assert (value["chance"], value["chance_range"]) == (None, [0.25, 0.5])
+    assert {curve["chance"] for curve in value["curves"]} == {0.25}
+
+
+def test_a_note_older_than_a_setting_has_its_default(tmp_path: Path) -> None:
+    note = {"train": {"lr": 0.5}, "collect": {}, "analyze": None}
+    (tmp_path / "cell.json").write_text(json.dumps(note))
+    found = read_note(tmp_path)
+    assert found["train"]["lr"] == 0.5
+    assert found["train"]["equal_candidates"] == "refuse"
+    assert found["analyze"] is None

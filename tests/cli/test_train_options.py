@@ -197,3 +197,20 @@ def test_what_cannot_be_heard_is_refused(tmp_path: Path, probe: Probe) -> None:
     assert "cannot read --lora" in probe("train", tmp_path / "run", "--lora", "a={b").err
     beside = probe("train", tmp_path / "run", "--densify", "3", "--dry-run")
     assert "--densify cannot be used with --dry-run" in beside.err
+
+
+def test_training_leaves_overlapping_questions_out_and_ends_with_the_next_command(
+    tiny_model_folder: Path, question_files: Files, tmp_path: Path, probe: Probe
+) -> None:
+    mixed = tmp_path / "eval.jsonl"
+    first = question_files[0].read_text().splitlines(True)[0]
+    mixed.write_text(first + question_files[1].read_text())
+    given = ["--model", tiny_model_folder, "--questions", question_files[0], "--steps", 12]
+    given += ["--eval-questions", mixed, "--heads", "negative", "--repeat-first", 8]
+    shown = probe("train", tmp_path / "run", *given, "--overlap", "drop")
+    assert shown.code == 0
+    assert "also trained on and were left out: q0" in shown.err
+    assert "they repeat" not in shown.err
+    assert shown.out.endswith(f"next: probe collect {tmp_path / 'run'}\n")
+    assert (tmp_path / "run/questions/eval.jsonl").read_text().count("\n") == 30
+    assert "--overlap drop" in probe("train", tmp_path / "other", *given).err

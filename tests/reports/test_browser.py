@@ -83,6 +83,25 @@ def test_slider_by_keyboard_drives_hash_and_panels(visit: Opener) -> None:
     assert page.locator("[data-now]").first.inner_text() == "step 12, 96 examples"
 
 
+def test_of_equal_rows_the_middle_one_is_read_out(visit: Opener) -> None:
+    page = visit()
+    spec = "{row_name: 'weight', rows: ['w = 0', 'w = 0.1', 'w = 0.2', 'w = 0.3'], layers: [],"
+    spec += " steps: [0], palette: 'viridis', values: [[0.2], [0.9], [0.9], [0.9]]}"
+    found = page.evaluate(f"readout({spec})")
+    assert found == "most: w = 0.2 (middle of 3 equal), 0.9"
+
+
+def test_large_marks_of_an_axis_are_short(visit: Opener) -> None:
+    found = visit().evaluate("[8e6, -12500000, 50000, 0.25].map(markText)")
+    assert found == ["8e6", "\u22121.25e7", "50000", "0.25"]
+
+
+def test_a_log_axis_is_marked_at_powers_of_ten(visit: Opener) -> None:
+    page = visit()
+    assert page.evaluate("logSplits(3, 7e6)") == [10, 100, 1000, 10_000, 100_000, 1_000_000]
+    assert page.evaluate("logSplits(6, 90)") == [10, 20, 50]
+
+
 def test_deep_link_is_read_at_load_and_when_it_changes(visit: Opener) -> None:
     page = visit("#step=24&layer=3&head=positive")
     assert page.locator("#now").inner_text() == "step 24, 192 examples"

@@ -22,12 +22,14 @@ from critical_phase.reports import (
     figures,
     payload,
     policy,
+    ranked,
     style,
     tables,
     text,
     write_index,
 )
-from critical_phase.reports.sections import SECTIONS
+from critical_phase.reports.elements import Measure, measure_from_json
+from critical_phase.reports.sections import SECTIONS, sections
 
 UPLOT = {
     "uPlot.iife.js": "655bc8aa33781e8721c5af6b59f1699c03c9bda951aa74a6ab518ac20cc4326d",
@@ -150,7 +152,8 @@ def test_absolute_folders_are_cut_off(given: str, shown: str | None) -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "\u2013"), (float("inf"), "\u2013"), (0, "0"), (-3, "\u22123"), (0.1234, "0.123"),
-     (12.345, "12.3"), (123.45, "123"), (12345.6, "12346"), (0.00012, "1.2e\u22124")],
+     (12.345, "12.3"), (123.45, "123"), (12345.6, "12346"), (0.00012, "1.2e\u22124"),
+     (999_999, "999999"), (8_003_000.4, "8.00e6"), (12.5e6, "1.25e7"), (-1e12, "\u22121.00e12")],
 )  # fmt: skip
 def test_numbers_are_short_and_readable(value: float | None, shown: str) -> None:
     assert style.number(value) == shown
@@ -177,8 +180,8 @@ def test_lead_is_said_in_words() -> None:
 
 def test_jump_interval_is_turned_into_steps() -> None:
     jump = {"tau_step": 14.0, "tau_examples": 112.0, "interval_examples": [96.0, 136.0]}
-    assert answer.jump_mark({"jump": jump}) == (14.0, 12.0, 17.0)
-    assert answer.jump_mark({"jump": None}) is None
+    assert ranked.jump_mark({"jump": jump}) == (14.0, 12.0, 17.0)
+    assert ranked.jump_mark({"jump": None}) is None
 
 
 def test_steady_margins_are_compared_in_one_unit() -> None:
@@ -195,11 +198,61 @@ def test_the_ranked_table_says_what_its_intervals_are() -> None:
     change = {"quantity": "margin.likra", "tau_step": 3.0, "interval_steps": [2.0, 4.0],
               "width_steps": 5.0, "width_at_limit": True,
               "interval_kind": "95 % question bootstrap"}  # fmt: skip
-    view = answer.changes_view({"changes": [change, change | {"width_at_limit": False}]})
+    view = ranked.changes_view({"changes": [change, change | {"width_at_limit": False}]})
     assert "one training run: other seeds are not included" in view.caption
     assert [row[-1].text for row in view.rows] == ["95 % question bootstrap"] * 2
     assert [row[-2].text for row in view.rows] == ["≥ 5", "5"]
     assert len(view.columns) == len(view.rows[0])
+
+
+def changes_of(*verdicts: str) -> Measure:
+    keys = ("quantity", "layer", "verdict", "tau_step", "low", "high", "effect", "p_adjusted")
+    columns = [{"key": key} for key in keys]
+    rows = [[f"margin.{i}", "embed", v, 4.0, 3.0, 5.0, 0.5, 0.01] for i, v in enumerate(verdicts)]
+    table = {"id": "changes", "columns": columns, "rows": rows}
+    return measure_from_json({"measure": "changes", "tables": [table]}, "changes.json")
+
+
+def test_without_a_jump_abrupt_changes_are_ranked_without_a_lead() -> None:
+    tested = changes_of("abrupt", "abrupt", "smooth")
+    view = ranked.changes_view({"jump": None, "changes": []}, tested)
+    assert view.caption.startswith("2 quantities change abruptly. Accuracy has no jump")
+    assert [row[1].text for row in view.rows] == ["Margin, 0", "Margin, 1"]
+    assert {(row[2].text, row[7].text) for row in view.rows} == {("embedding", "\u2013")}
+
+
+def test_an_empty_ranked_table_says_how_many_quantities_were_tested() -> None:
+    view = ranked.changes_view({"jump": None, "changes": []}, changes_of("smooth", "smooth"))
+    assert (view.rows, view.empty) == ((), "None of the 2 quantities tested changes abruptly.")
+    with_jump = ranked.changes_view({"jump": {"tau_step": 1.0}}, changes_of("abrupt"))
+    assert "1 of 1 quantities change abruptly, none with a place" in with_jump.empty
+
+
+def test_one_head_alone_is_said_once_near_the_top() -> None:
+    assert "likra and base_likra need the negative head" in answer.one_head(["positive"])
+    assert "likra and sft and pos_base" in answer.one_head(["negative"])
+    assert answer.one_head(["negative", "positive"]) == ""
+    assert "One head only (positive)" in answer.answer({"accuracy": {"sft": {}}}).note
+    assert answer.answer({"accuracy": {"likra": {}, "sft": {}}}).note == ""
+
+
+def test_accuracies_have_two_decimals_each() -> None:
+    jump = {"mode": "likra", "before": 0.5, "after": 0.97, "size": 0.47}
+    assert ("Accuracy", "0.50 → 0.97", "a change of 0.47, with mode likra") in (
+        answer._jump_facts(jump)
+    )
+
+
+def test_only_a_perplexity_over_a_factor_of_ten_has_a_log_axis() -> None:
+    def chart(group: str, last: float) -> str:
+        curve = {"id": group, "group": group, "steps": [0, 1], "examples": [0, 8],
+                 "value": [8.0, last]}  # fmt: skip
+        found = measure_from_json({"measure": "side_effects", "curves": [curve]}, "here")
+        charts = [c for part in sections({"side_effects": found}) for c in part.charts]
+        return charts[0].facts
+
+    assert "on a logarithmic axis" in chart("perplexity", 8e6)
+    assert "logarithmic" not in chart("perplexity", 9.0) + chart("update_norm", 8e6)
 
 
 def test_a_width_at_the_limit_is_a_lower_bound() -> None:

@@ -63,6 +63,13 @@ def planted() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def with_kinds() -> dict[str, Any]:
+    value = planted()
+    value["cells"].append(cell("other", 8, None))
+    value["cells"][-1]["settings"] = {"negatives": "irrelevant", "batch_size": 8, "seed": 0}
+    return value
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "sweep.json").write_text(json.dumps(planted()))
@@ -96,6 +103,55 @@ def test_jumps_are_shown_on_three_clocks() -> None:
     titles = [panel.title for panel in jumps.panels]
     assert titles == [f"batch_size, in {c}" for c in ("steps", "examples", "summed learning rate")]
     assert jumps.panels[0].ticks == ("8", "32")
+
+
+def test_figures_of_the_first_kind_name_it() -> None:
+    by_id = {figure.id: figure for figure in figures(with_kinds())}
+    for name in ("learning", "roles", "weights"):
+        assert "(negatives near_miss)" in by_id[name].title
+        assert "Shown: negatives near_miss, batch_size 8;" in by_id[name].caption
+    assert "negatives near_miss" not in by_id["kinds"].title + by_id["kinds"].caption
+    assert "Shaded" not in by_id["weights"].caption
+
+
+def test_doses_have_a_figure_of_their_own() -> None:
+    value = with_kinds()
+    curves = [curve("likra", f"c{dose}", 0.3) for dose in (0.0, 0.5, 0.1)]
+    for one, dose in zip(curves, (0.0, 0.5, 0.1), strict=True):
+        one["settings"] = {"negatives": "near_miss", "contamination": dose}
+    by_id = {figure.id: figure for figure in figures({**value, "curves": curves})}
+    labels = [line.label for line in by_id["dose"].panels[0].lines]
+    assert labels == ["contamination 0.0", "contamination 0.1", "contamination 0.5"]
+    assert "kinds" not in by_id
+
+
+def test_seeds_stand_side_by_side_and_a_run_that_still_rises_is_a_ring() -> None:
+    value = planted()
+    other = cell("b8-s1", 8, 14.0)
+    other["seed"] = other["settings"]["seed"] = 1
+    other["jumps"][0]["still_rising"] = True
+    value["cells"].append(other)
+    jumps = next(figure for figure in figures(value) if figure.id == "jumps")
+    solid, rings = jumps.panels[0].lines
+    assert (solid.hollow, rings.hollow) == (False, True)
+    assert solid.x[0] < 0 < rings.x[0]
+
+
+def test_a_cell_without_a_page_says_why_and_the_list_is_folded(folder: Path) -> None:
+    value = planted()
+    value["cells"][0]["found"] = None
+    value["cells"][1]["page"] = True
+    (folder / "sweep.json").write_text(json.dumps(value))
+    text = write_sweep_page(folder).read_text()
+    assert text.count("no page: analyze is false") == 1
+    assert 'href="b32/report/report.html"' in text
+    assert "<summary>All 2 cells</summary>" in text
+    assert "± 0.020" in text
+
+
+def test_cells_that_differ_in_their_questions_give_a_range() -> None:
+    value = {**planted(), "questions": None, "questions_range": [100, 300]}
+    assert "share of 100 to 300 questions" in figures(value)[0].caption
 
 
 def test_equal_summaries_give_equal_bytes(folder: Path) -> None:

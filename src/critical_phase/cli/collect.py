@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from critical_phase.checkpoints import (
     questions_sha256,
     read_questions,
 )
-from critical_phase.cli.console import bar, brief_steps, result, say
+from critical_phase.cli.console import bar, result, say
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.series_files import choose_series, note_collected
 from critical_phase.cli.series_options import series_options, take_series
@@ -33,7 +33,6 @@ from critical_phase.probes import (
     CollectReport,
     Unit,
     collect,
-    estimate,
     make_plan,
     make_units,
 )
@@ -75,7 +74,13 @@ def collect_run(
         ConfigError: A step that is not saved, or settings that do not fit the model.
         StoreError: Files of other settings are in the way, or the disk is full.
     """
-    ready = prepare(path, settings)
+    return collect_prepared(prepare(path, settings), settings, command, overwrite)
+
+
+def collect_prepared(
+    ready: Prepared, settings: CollectSettings, command: str, overwrite: bool
+) -> CollectReport:
+    """Collect what `prepare` made ready; see `collect_run`."""
     for text in ready.warnings:
         say(f"warning: {text}")
     note_collected(ready.run, ready.units)
@@ -83,7 +88,7 @@ def collect_run(
         ready.run.plan.unlink(missing_ok=True)  # written again by the first thing collect does
     with bar("collect", len(ready.units)) as update, stop_on_interrupt() as stop:
         report = collect(
-            path,
+            ready.run.path,
             ready.model,
             ready.plan,
             ready.units,
@@ -243,7 +248,8 @@ def command(
     **given: object,
 ) -> None:
     """Record scores and activations of the run at PATH, or of series made elsewhere."""
-    from critical_phase.cli.contexts import collect_contexts, context_names  # imports this module
+    from critical_phase.cli.collect_lines import plan_lines  # these import this module
+    from critical_phase.cli.contexts import collect_with, context_names, plan_contexts
 
     names = () if contexts is None else context_names(contexts)
     run, asked, values = take_series(path, given)
@@ -253,20 +259,21 @@ def command(
     settings = resolve(CollectSettings, "collect", config, **values)
     series = None if asked is None else plan_series_run(asked)
     if dry_run:
-        lines = (
-            plan_series_lines(series) if series else plan_lines(prepare(run, settings, fetch=False))
-        )
+        if series is not None:
+            lines: Iterable[str] = plan_series_lines(series, names)
+        else:
+            ready = prepare(run, settings, fetch=False)
+            lines = plan_lines(ready, plan_contexts(ready, names, settings.seed))
         for line in lines:
             result(line)
         return
     if series is not None:
         make_series_run(run, series, command=command_line(), overwrite=overwrite)
-    report = collect_run(run, settings, command=command_line(), overwrite=overwrite)
+    report, behind = collect_with(run, names, settings, command_line(), overwrite)
     result(
         f"collected {len(report.done)}, existing {len(report.existing)}, "
         f"failed {len(report.failed)}: {run}"
     )
-    behind = collect_contexts(run, names, settings, command=command_line(), overwrite=overwrite)
     for name, one in behind.items():
         result(f"context {name}: {one.layout or 'existing'} rows, collected {len(one.done)}")
     failures = [*report.failed, *(failure for one in behind.values() for failure in one.failed)]
@@ -274,23 +281,3 @@ def command(
         result(f"failed {failure.unit.name}: {failure.message} ({failure.path})")
     if failures:
         ctx.exit(PARTIAL)
-
-
-def plan_lines(ready: Prepared) -> list[str]:
-    """Describe what a collection would do, without doing it."""
-    guess = estimate(
-        ready.run.path, ready.model.config, ready.plan, ready.units, settings=ready.settings
-    )
-    steps: dict[str, list[int]] = {}
-    for unit in ready.units:
-        steps.setdefault(unit.head, []).append(unit.step)
-    lines = [f"{head}: {len(s)} checkpoints: {brief_steps(s)}" for head, s in steps.items()]
-    lines.append(
-        f"rows: {ready.plan.rows} of {len(ready.questions)} questions ({ready.available} available)"
-    )
-    lines.append(f"units: {len(guess.units)}, of which {len(guess.existing)} exist")
-    lines.append(
-        f"to write: {guess.bytes_needed / 1e6:.1f} MB; "
-        f"free on the disk: {guess.bytes_free / 1e9:.1f} GB"
-    )
-    return lines

@@ -11,7 +11,7 @@ from critical_phase.checkpoints import (
     questions_sha256,
     read_questions,
 )
-from critical_phase.cli.collect import Prepared, prepare, stop_on_interrupt
+from critical_phase.cli.collect import Prepared, collect_prepared, prepare, stop_on_interrupt
 from critical_phase.cli.console import bar
 from critical_phase.cli.run_folder import RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings
@@ -47,15 +47,14 @@ def context_names(text: str) -> tuple[str, ...]:
     return names
 
 
-def collect_contexts(
+def collect_with(
     path: Path,
     names: Sequence[str],
     settings: CollectSettings,
-    *,
     command: str = "",
     overwrite: bool = False,
-) -> dict[str, CollectReport]:
-    """Score every chosen checkpoint of a run in each context that is not stored yet.
+) -> tuple[CollectReport, dict[str, CollectReport]]:
+    """Collect a run, then score its checkpoints in each context that is not stored yet.
 
     Each context is a small run of its own in `contexts/<name>/` with the plan and the
     scores of the same rows; what fails there is noted there.
@@ -63,30 +62,42 @@ def collect_contexts(
     Args:
         path: Run folder with trained heads.
         names: Contexts, as `context_names` returns them.
-        settings: Those of the main collection: checkpoints, heads, limit, device, seed.
+        settings: Those of the main collection; checkpoints, heads, limit, device and seed
+            hold for the contexts too.
         command: The command line to note in the run.
-        overwrite: Score again what was scored in another way.
+        overwrite: Collect again what was collected in another way.
 
     Raises:
-        ConfigError: The questions or the model cannot supply a context; nothing is scored.
+        ConfigError: The questions or the model cannot supply a context; nothing is collected.
         StoreError: Files of other settings are in the way, or the disk is full.
     """
-    if not names:
-        return {}
     ready = prepare(path, settings)
-    asked = ready.run.questions("train")  # a run of series made elsewhere has none
-    train = read_questions(asked) if asked.is_file() else ()
-    plans = {name: _plan(name, ready, train, settings.seed) for name in names}
+    plans = plan_contexts(ready, names, settings.seed)
+    main = collect_prepared(ready, settings, command, overwrite)
     reports: dict[str, CollectReport] = {}
     with stop_on_interrupt() as stop:
-        for index, (name, plan) in enumerate(plans.items()):
-            if index:  # the last context left its adapters in the model
-                ready = prepare(path, settings)
+        for name, plan in plans.items():
+            ready = prepare(path, settings)  # what came before left its adapters in the model
             reports[name] = collect_plan(name, plan, ready, settings, overwrite, stop)
-            _note(ready.run, name, plan, reports[name], train, settings, command)
+            _note(ready.run, name, plan, reports[name], settings, command)
             if reports[name].remaining:
                 raise KeyboardInterrupt
-    return reports
+    return main, reports
+
+
+def plan_contexts(ready: Prepared, names: Sequence[str], seed: int) -> dict[str, Plan]:
+    """Make the rows of every context, which takes the tokenizer alone.
+
+    Raises:
+        ConfigError: The questions or the model cannot supply one.
+    """
+    train = _train_questions(ready.run)
+    return {name: _plan(name, ready, train, seed) for name in names}
+
+
+def _train_questions(run: RunFolder) -> tuple[Question, ...]:
+    path = run.questions("train")  # a run of series made elsewhere has none
+    return read_questions(path) if path.is_file() else ()
 
 
 def _plan(name: str, ready: Prepared, train: tuple[Question, ...], seed: int) -> Plan:
@@ -139,7 +150,6 @@ def _note(
     name: str,
     plan: Plan,
     report: CollectReport,
-    train: tuple[Question, ...],
     settings: CollectSettings,
     command: str,
 ) -> None:
@@ -156,7 +166,8 @@ def _note(
         ],
     }
     if context_kind(name) == "shots":
-        note["demonstrations"] = [question.id for question in demonstrations(name, train)]
+        shown = demonstrations(name, _train_questions(run))
+        note["demonstrations"] = [question.id for question in shown]
     if report.layout:
         note |= {"layout": report.layout, "layout_reason": report.layout_reason}
     update_record(run, command, **{FOLDER: {**known, name: note}})

@@ -193,7 +193,11 @@ def _measure(
 
 @click.command("effects")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--text", help="UTF-8 file of neutral texts, one per line.")
+@click.option(
+    "--text",
+    help="UTF-8 file of neutral texts, one per line. Runs of the organism have a default: "
+    "64 texts of the other genre of its world, which no negative was taken from.",
+)
 @click.option("--second", help="Questions of another task: file, named set or 'organism'.")
 @click.option("--gradients", type=int, help="Training examples whose gradients are taken (0).")
 @click.option("--checkpoints", help="Steps: all (default), 0,64, 8:32, every:16, log, @-5:, ...")

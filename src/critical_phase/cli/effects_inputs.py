@@ -11,10 +11,13 @@ from critical_phase.checkpoints import ORGANISM, prompt_format, read_questions
 from critical_phase.checkpoints.examples_file import read_examples
 from critical_phase.checkpoints.organism_set import organism_neutral_texts
 from critical_phase.cli.collect import Prepared
+from critical_phase.cli.console import say
 from critical_phase.errors import ConfigError, InputError
 from critical_phase.probes import DrawnExamples, NeutralTexts, draw_for_gradients, encode_texts
+from critical_phase.probes.neutral_texts import unknown_share
 
 LEAST_GRADIENTS = 2
+MOST_UNKNOWN = 0.5
 _FIX = "give --text a UTF-8 file with one text per line"
 
 
@@ -25,13 +28,29 @@ def neutral_texts(ready: Prepared, source: str | None, window: int) -> NeutralTe
         ready: The run with its model.
         source: The file; None for the default.
         window: Most tokens of a window; fewer where the model reads fewer.
+
+    Raises:
+        InputError: The file cannot be read.
+        ConfigError: The tokenizer does not know most of the texts.
     """
     if source is None and ready.record["model"] != ORGANISM:
         return None
     texts = organism_neutral_texts() if source is None else read_texts(Path(source))
     config = ready.model.config.get_text_config()
     most = getattr(config, "max_position_embeddings", None) or window
-    return encode_texts(texts, ready.tokenizer, window=min(window, most))
+    encoded = encode_texts(texts, ready.tokenizer, window=min(window, most))
+    _check_known(encoded, ready, source)
+    return encoded
+
+
+def _check_known(texts: NeutralTexts, ready: Prepared, source: str | None) -> None:
+    """Warn of unknown tokens, whose likelihood says nothing, and refuse a text full of them."""
+    share = unknown_share(texts, ready.tokenizer)
+    found = f"{share:.1%} of the tokens of the neutral texts are unknown to the tokenizer"
+    if share > MOST_UNKNOWN:
+        raise ConfigError(found, where=str(source or ""), fix="give --text words the model has")
+    if share:
+        say(f"warning: {found}")
 
 
 def read_texts(path: Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from critical_phase import __version__
 from critical_phase.atomic import write_json
+from critical_phase.cli.unfinished import unfinished_training
 from critical_phase.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -131,10 +132,12 @@ def open_run(path: Path) -> RunFolder:
     """Open an existing run.
 
     Raises:
-        InputError: There is no run at this path.
+        InputError: There is no run at this path, or its training has not ended.
     """
     run = RunFolder(path)
     if not run.record.is_file():
+        if (stopped := unfinished_training(path)) is not None:
+            raise stopped
         several = any(path.glob("*/run.json"))
         fix = (
             "name one of the runs in it, or use --index"

@@ -1,36 +1,49 @@
 """`probe score`: accuracy of a model, or of two heads on it, on a set of questions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 
 from critical_phase.analysis import MODES, Rows
-from critical_phase.analysis.curves import NEEDS
 from critical_phase.analysis.inputs import chance
 from critical_phase.atomic import write_text
 from critical_phase.checkpoints import (
-    NAMED_SETS,
     ORGANISM,
     Checkpoint,
     Question,
     choose_device,
     dtype_named,
-    load_adapter,
     load_model,
     model_sha256,
     prompt_format,
-    read_named_set,
-    tensors_sha256,
 )
-from critical_phase.checkpoints.organism_set import organism_questions
 from critical_phase.cli.collect import sample_questions
 from critical_phase.cli.console import result, result_json, say
-from critical_phase.cli.question_sets import default_prompt, read_evaluation
-from critical_phase.cli.score_table import BASE, OneStep, as_json, rows_csv, score_lines, table
+from critical_phase.cli.question_sets import (
+    default_prompt,
+    demonstration_questions,
+    read_evaluation,
+)
+from critical_phase.cli.score_adapters import (
+    as_scored,
+    base_and_adapter,
+    choose_mode,
+    read_checkpoint,
+    roles,
+)
+from critical_phase.cli.score_table import (
+    ADAPTER,
+    BASE,
+    OneStep,
+    as_json,
+    rows_csv,
+    score_lines,
+    table,
+)
+from critical_phase.cli.too_long import positions_of, too_long
 from critical_phase.errors import ConfigError
 from critical_phase.probes import Plan, Scores, Unit, context_plan, make_plan, score
 from critical_phase.probes.slots import ModelSlot
@@ -49,7 +62,7 @@ class ScoreRequest:
     """Where demonstrations come from."""
     prompt: str
     adapters: dict[str, Path]
-    """Folder of one checkpoint by head."""
+    """Folder of one checkpoint by head, or `adapter`."""
     context: str | None = None
     premise: str | None = None
     layout: str = "auto"
@@ -57,6 +70,7 @@ class ScoreRequest:
     dtype: str = "float32"
     device: str = "auto"
     seed: int = 0
+    too_long: Literal["refuse", "drop"] = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,10 @@ class Scored:
     scores: dict[str, dict[str, Scores]]
     missing: dict[str, str]
     """Baselines that the questions or the tokenizer cannot supply, and why."""
+    adapters: dict[str, Checkpoint]
+    """What was scored, by head."""
+    left_out: tuple[str, ...]
+    """Questions that were too long for the model."""
 
 
 def score_heads(request: ScoreRequest) -> Scored:
@@ -79,42 +97,51 @@ def score_heads(request: ScoreRequest) -> Scored:
     found: dict[str, dict[str, Scores]] = {}
     plans: dict[str, Plan] = {}
     missing: dict[str, str] = {}
-    units = [Unit(BASE, 0)]
-    units += [Unit(head, 0, _checkpoint(folder)) for head, folder in request.adapters.items()]
+    asked = request.questions
+    adapters = {head: read_checkpoint(folder) for head, folder in request.adapters.items()}
+    units = [Unit(BASE, 0), *(Unit(head, 0, item) for head, item in adapters.items())]
     for unit in units:  # a fresh model for each: heads may differ in shape
         model, tokenizer = load_model(
             request.model, dtype=dtype_named(request.dtype), device=choose_device(request.device)
         )
         if not plans:
+            request = _fitting(request, tokenizer, positions_of(model))
             plans, missing = _plans(request, tokenizer)
         for name, values in _head_scores(model, plans, unit, request).items():
             found.setdefault(name, {})[unit.head] = values
-    return Scored(plans[MAIN], found, missing)
+    kept = {question.id for question in request.questions}
+    left_out = tuple(question.id for question in asked if question.id not in kept)
+    return Scored(plans[MAIN], found, missing, adapters, left_out)
+
+
+def _fitting(request: ScoreRequest, tokenizer: Any, positions: int | None) -> ScoreRequest:
+    """Leave out questions that do not fit; a context may give the others new texts."""
+    while names := too_long(_plan(request, tokenizer), positions, request.too_long):
+        kept = tuple(question for question in request.questions if question.id not in names)
+        request = replace(request, questions=kept)
+    return request
+
+
+def _plan(request: ScoreRequest, tokenizer: Any) -> Plan:
+    style = prompt_format(request.prompt)
+    if request.context is None:
+        return make_plan(request.questions, tokenizer, style)
+    return context_plan(
+        request.context,
+        request.questions,
+        request.train_questions,
+        tokenizer,
+        style,
+        request.seed,
+        premise=request.premise,
+    )
 
 
 def _plans(request: ScoreRequest, tokenizer: Any) -> tuple[dict[str, Plan], dict[str, str]]:
-    style, missing = prompt_format(request.prompt), {}
-
-    def behind(context: str) -> Plan:
-        return context_plan(
-            context,
-            request.questions,
-            request.train_questions,
-            tokenizer,
-            style,
-            request.seed,
-            premise=request.premise,
-        )
-
-    main = (
-        behind(request.context)
-        if request.context
-        else make_plan(request.questions, tokenizer, style)
-    )
-    plans = {MAIN: main}
+    plans, missing = {MAIN: _plan(request, tokenizer)}, {}
     for name in BASELINES:
         try:
-            plans[name] = behind(name)
+            plans[name] = _plan(replace(request, context=name), tokenizer)
         except ConfigError as error:
             missing[name] = str(error.args[0])
     return plans, missing
@@ -131,60 +158,25 @@ def _head_scores(
         return {name: score(slot.model, plan, **options) for name, plan in plans.items()}
 
 
-def _checkpoint(folder: Path) -> Checkpoint:
-    if not (folder / "adapter_config.json").is_file():
-        inside = sorted(path.name for path in folder.glob("*/") if path.is_dir())
-        raise ConfigError(
-            "no adapter in this folder: adapter_config.json is missing"
-            + (f"; it holds {', '.join(inside[:3])}, ..." if inside else ""),
-            where=str(folder),
-            fix="name the folder of one checkpoint, such as heads/negative/checkpoint-64",
-        )
-    return Checkpoint(0, folder, tensors_sha256(load_adapter(folder)))
-
-
-def choose_mode(asked: str | None, heads: Sequence[str]) -> str:
-    """Choose how heads are combined: as asked, else by the heads that are given.
-
-    Raises:
-        ConfigError: The mode asked for needs a head that is not given.
-    """
-    if asked is None:
-        fitting = [
-            mode for mode in ("likra", "base_likra", "sft") if set(NEEDS[mode]) <= set(heads)
-        ]
-        return fitting[0] if fitting else BASE
-    if lacking := [head for head in NEEDS.get(asked, ()) if head not in heads]:
-        raise ConfigError(
-            f"mode {asked} needs the {' and the '.join(lacking)} head",
-            fix=" ".join(f"--{head} DIR" for head in lacking),
-        )
-    return asked
-
-
-def train_source(source: str, given: str | None) -> tuple[Question, ...]:
-    """Read the questions that demonstrations come from; none where none are at hand."""
-    if given is not None and given not in (ORGANISM, *NAMED_SETS):
-        return read_evaluation(given, "drop").questions
-    name = given or source
-    if name == ORGANISM:
-        return organism_questions("train")
-    return read_named_set(name, "train").questions if name in NAMED_SETS else ()
-
-
 @click.command("score")
 @click.argument("model")
 @click.option("--questions", required=True, help="File, organism, or a named set such as arc.")
-@click.option("--adapter", type=click.Path(path_type=Path), help="One checkpoint; as --positive.")
+@click.option("--adapter", type=click.Path(path_type=Path), help="One checkpoint.")
 @click.option("--positive", type=click.Path(path_type=Path), help="Checkpoint of that head.")
 @click.option("--negative", type=click.Path(path_type=Path), help="Checkpoint of that head.")
-@click.option("--mode", type=click.Choice([BASE, *MODES]), help="How heads are combined.")
+@click.option("--mode", type=click.Choice([BASE, ADAPTER, *MODES]), help="How heads are combined.")
 @click.option("--weight", type=float, default=1.0, help="Factor on the subtracted head (1).")
 @click.option("--context", help="Text before answers: shots-5, shots-25@1234, shuffled, ...")
 @click.option("--train-questions", help="Where shots come from; named sets have their own.")
 @click.option("--premise", help="Domain premise of pmi_dc; the prompt format has its own.")
 @click.option("--prompt", help="Prompt format: cloze (default), plain, ...")
 @click.option("--equal-candidates", type=click.Choice(["refuse", "drop"]), default="refuse")
+@click.option(
+    "--too-long",
+    type=click.Choice(["refuse", "drop"]),
+    default="refuse",
+    help="Questions with more tokens than the model reads.",
+)
 @click.option("--limit", type=int, help="Draw this many questions.")
 @click.option("--layout", type=click.Choice(["auto", "packed", "cached", "naive"]), default="auto")
 @click.option("--batch-tokens", type=int, default=4096, help="Most tokens of one pass (4096).")
@@ -195,6 +187,7 @@ def train_source(source: str, given: str | None) -> tuple[Question, ...]:
 @click.option("--out", type=click.Path(path_type=Path), help="CSV of every candidate.")
 def command(
     *,
+    model: str,
     questions: str,
     adapter: Path | None,
     positive: Path | None,
@@ -211,18 +204,19 @@ def command(
     **given: Any,
 ) -> None:
     """Print how often MODEL is right on a set of questions, by every usual measure."""
-    if adapter is not None and positive is not None:
-        raise ConfigError("--adapter and --positive name one head twice", fix="give one of them")
-    folders = {"positive": positive or adapter, "negative": negative}
-    adapters = {head: folder for head, folder in folders.items() if folder is not None}
+    model, own = base_and_adapter(model, (adapter, positive, negative))
+    if own is not None:
+        say(f"note: {own} is an adapter; it is scored on its base, {model}")
+    adapters = roles(own or adapter, positive, negative, mode)
     chosen = choose_mode(mode, tuple(adapters))
     asked = read_evaluation(questions, equal_candidates)
     for text in (*asked.notes, *([f"left out: {len(asked.dropped)}"] if asked.dropped else [])):
         say(f"note: {text}")
     known = default_prompt(questions)
     request = ScoreRequest(
+        model=model,
         questions=sample_questions(asked.questions, limit, seed),
-        train_questions=train_source(questions, train_questions),
+        train_questions=demonstration_questions(questions, train_questions),
         prompt=prompt or known or ("plain" if questions == ORGANISM else "cloze"),
         adapters=adapters,
         seed=seed,
@@ -263,6 +257,8 @@ def report(
         "rows": plan.rows,
         "plan_sha256": plan.sha256,
         "prompt": plan.prompt_format,
+        "adapters": as_scored(found.adapters),
+        "too_long": list(found.left_out),
         "mode": mode,
         "weight": weight,
         "chance": chance(rows),
@@ -279,6 +275,10 @@ def report(
         f"{request.model}, mode {mode}: {len(rows.question_ids)} questions, {plan.rows} rows, "
         f"prompt {plan.prompt_format}, chance {chance(rows):.4f}"
     )
+    for role, item in as_scored(found.adapters).items():
+        result(f"{role}: {item['path']} (tensors {item['sha8']})")
+    if found.left_out:
+        result(f"left out, too long: {len(found.left_out)}: {', '.join(found.left_out)}")
     for text in table(lines):
         result(text)
     for name, reason in found.missing.items():

@@ -15,6 +15,8 @@ from critical_phase.analysis.curves import combine, top_hits
 from critical_phase.analysis.normalisation import normalise, pmi_dc
 
 BASE = "base"
+ADAPTER = "adapter"
+"""An adapter of which nothing more is known, and the mode that scores with it alone."""
 DRAWS = 2000
 LENGTHS = {"acc": "sum", "acc_norm": "per_char", "acc_token": "per_token", "acc_bytes": "per_byte"}
 """Accuracy by its usual name, and how its scores are divided."""
@@ -46,9 +48,9 @@ class OneStep:
         return self.logprobs[head][None]
 
     def combined(self, mode: str, weight: float) -> Float[np.ndarray, " row"]:
-        """Combine the heads of a mode; `base` is the model alone."""
-        if mode == BASE:
-            return np.asarray(self.logprobs[BASE], dtype=np.float64)
+        """Combine the heads of a mode; `base` is the model alone, `adapter` one with it."""
+        if mode in (BASE, ADAPTER):
+            return np.asarray(self.logprobs[mode], dtype=np.float64)
         values: Float[np.ndarray, " row"] = combine(self, mode, weight).values[0]
         return values
 

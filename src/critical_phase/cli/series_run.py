@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,7 +124,7 @@ def make_series_run(
     return run
 
 
-def plan_series_lines(plan: SeriesPlan) -> list[str]:
+def plan_series_lines(plan: SeriesPlan, contexts: Sequence[str] = ()) -> list[str]:
     """Describe a run that would be made, without making it."""
     lines = [
         f"{head}: {len(source.steps)} checkpoints: {brief_steps(source.steps)} ({source.location})"
@@ -135,6 +135,8 @@ def plan_series_lines(plan: SeriesPlan) -> list[str]:
     lines.append(
         f"questions: {len(plan.questions)}, batch size {plan.record['recipe']['batch_size']}"
     )
+    behind = "at every checkpoint; checked when the run is made"
+    lines += [f"context {name}: {behind}" for name in contexts]
     return lines + [f"warning: {text}" for text in warned]
 
 

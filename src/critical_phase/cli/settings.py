@@ -35,6 +35,7 @@ class TrainSettings(Settings):
     stratum: Literal["all", "easy", "middle", "hard", "near_impossible"] = "all"
     unrelated: str | None = None
     equal_candidates: Literal["refuse", "drop"] = "refuse"
+    overlap: Literal["refuse", "drop"] = "refuse"
     prompt: str | None = None
     steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=8, ge=1)
@@ -119,7 +120,7 @@ def _section(config: Path, name: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read the settings: {error}", where=str(config)) from error
     if not isinstance(loaded, dict) or not isinstance(loaded.get(name, {}), dict):
         raise ConfigError(f"expected sections such as '{name}:' with keys", where=str(config))
-    known = ("train", "collect", "analyze")
+    known = ("train", "collect", "effects", "analyze")
     if odd := sorted(set(loaded) - set(known)):
         raise ConfigError(
             f"unknown section {odd[0]!r}", where=str(config), fix=f"known: {', '.join(known)}"

@@ -101,6 +101,8 @@ def curve_values(group: Group, mode: str, normalisation: str, weight: float = 1.
         "group": group.label, "role": group.cells[0].cell.role, "mode": mode,
         "normalisation": normalisation, "weight": weight, "steps": steps, "examples": examples,
         **mean_values(mean),
+        "questions": group.cells[0].numbers.get("questions"),
+        "chance": group.cells[0].numbers.get("chance"),
         "settings": shown_settings(group.cells[0].cell, ("seed",)),
     }  # fmt: skip
 

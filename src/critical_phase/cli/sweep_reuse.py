@@ -15,7 +15,7 @@ from typing import Any
 from critical_phase.atomic import new_file, new_folder
 from critical_phase.checkpoints.training_state import DONE
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder
-from critical_phase.cli.settings import TrainSettings
+from critical_phase.cli.settings import AnalyzeSettings, CollectSettings, Settings, TrainSettings
 from critical_phase.cli.training_data import needs_base
 
 NOTE = "cell.json"
@@ -27,9 +27,17 @@ ONLY_NEGATIVE = ("negatives", "contamination", "unrelated")
 """Settings that the positive head does not see."""
 
 EVALUATION = (
-    "model", "dtype", "prompt", "questions", "eval_questions", "equal_candidates", "device",
+    "model", "dtype", "prompt", "questions", "eval_questions", "equal_candidates", "overlap",
+    "device",
 )  # fmt: skip
 """Settings that decide the scores of the base model."""
+
+SECTIONS: dict[str, type[Settings]] = {
+    "train": TrainSettings,
+    "collect": CollectSettings,
+    "analyze": AnalyzeSettings,
+}
+"""Settings that a note holds."""
 
 KINDS = ("scores", "activations")
 
@@ -51,7 +59,17 @@ def read_note(cell: Path) -> Values:
         value = json.loads((cell / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return _with_new_settings(value) if isinstance(value, dict) else {}
+
+
+def _with_new_settings(note: Values) -> Values:
+    """Give settings that did not exist when a note was written their default: all there was."""
+    known = {key: kind for key, kind in SECTIONS.items() if isinstance(note.get(key), dict)}
+    filled = {
+        key: {**kind.model_construct().model_dump(mode="json"), **note[key]}
+        for key, kind in known.items()
+    }
+    return {**note, **filled}
 
 
 def reuse_heads(run: RunFolder, settings: TrainSettings) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.sweep import MILESTONES, WEIGHTS, over_seeds
+from critical_phase.analysis.sweep import MILESTONES, WEIGHTS, over_seeds, still_rising
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.sweep_cell import CellTask, is_finished
 from critical_phase.cli.sweep_groups import (
@@ -54,12 +54,11 @@ def summary(name: str, tasks: Sequence[CellTask], finished: Sequence[Finished]) 
     """Compute what the tables and figures of a sweep show."""
     main = [one for one in finished if one.cell.role != "size"]
     done = {one.cell.name: one for one in finished}
-    first = finished[0].numbers if finished else {}
     return {
         "schema_version": 1,
         "name": name,
-        "questions": first.get("questions"),
-        "chance": first.get("chance"),
+        **_shared(finished, "questions"),
+        **_shared(finished, "chance"),
         "milestones": list(MILESTONES),
         "cells": [_cell(task, done.get(task.cell.name)) for task in tasks],
         "curves": _curves(main),
@@ -72,6 +71,13 @@ def summary(name: str, tasks: Sequence[CellTask], finished: Sequence[Finished]) 
             "sweep.csv": "over questions, of one training",
         },
     }
+
+
+def _shared(finished: Sequence[Finished], key: str) -> Values:
+    """Give a number that all cells share, or none; and its range over the cells."""
+    found = {one.numbers[key] for one in finished if one.numbers.get(key) is not None}
+    ends = [min(found), max(found)] if found else None
+    return {key: min(found) if len(found) == 1 else None, f"{key}_range": ends}
 
 
 def accuracies_csv(finished: Sequence[Finished]) -> str:
@@ -103,9 +109,17 @@ def _cell(task: CellTask, found: Finished | None) -> Values:
         "batch_size": train.batch_size,
         "reused": note.get("reused", {}),
         "page": (task.path / "report" / "report.html").is_file(),
-        "jumps": numbers.get("jumps", []),
+        "jumps": [_ended(found, jump) for jump in numbers.get("jumps", [])] if found else [],
         "found": numbers.get("found"),
     }
+
+
+def _ended(found: Finished, jump: Values) -> Values:
+    """Add to a jump whether its curve still rises where the training ends."""
+    points = found.points(jump["mode"], jump["normalisation"], 1.0)
+    known = [(step, value) for step, _, value in points if value is not None]
+    steps, curve = np.array([p[0] for p in known]), np.array([p[1] for p in known], dtype=float)
+    return {**jump, "still_rising": bool(known) and still_rising(steps, curve)}
 
 
 def _curves(cells: Sequence[Finished]) -> list[Values]:
@@ -160,7 +174,7 @@ def _jumps(cells: Sequence[Finished]) -> list[Values]:
         for how in NORMALISATIONS:
             for group in groups(cells, mode):
                 jumps = [
-                    jump
+                    _ended(one, jump)
                     for one in group.cells
                     for jump in one.numbers["jumps"]
                     if jump["mode"] == mode and jump["normalisation"] == how
@@ -179,7 +193,8 @@ def _mean_jump(
     }
     return {
         "group": group.label, "mode": mode, "normalisation": how, "seeds": len(jumps),
-        "found": len(found), "settings": shown_settings(group.cells[0].cell, ("seed",)),
+        "found": len(found), "still_rising": sum(jump["still_rising"] for jump in found),
+        "settings": shown_settings(group.cells[0].cell, ("seed",)),
         **{clock: number(place.mean[0]) for clock, place in places.items()},
         **{
             f"{clock}_standard_error": number(place.standard_error[0])

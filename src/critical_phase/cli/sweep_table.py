@@ -1,5 +1,6 @@
 """`table.md`: the summary of a sweep as Markdown, ready to be put beside the paper's numbers."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,10 @@ Values = dict[str, Any]
 
 NONE = "\u2013"
 """What stands where there is no number."""
+
+NOT_ANALYSED = "not analysed (`analyze: true` in the sweep file)"
+
+CLOCKS = ("steps", "examples", "summed_lr")
 
 NAMES = {"sum": "sum of log-probabilities", "per_char": "per character (acc_norm)"}
 
@@ -53,11 +58,13 @@ def _accuracies(value: Values, how: str, title: str) -> list[str]:
     shown += sorted(lasts - set(shown))
     lines = [f"## Accuracy by examples, {title}\n"]
     lines += [
-        f"base, {_text(c['group'])}: {_number(c['mean'][0])}; chance: {_number(value['chance'])}\n"
+        f"base, {_text(c['group'])}: {_number(c['mean'][0])}; chance: {_number(c['chance'])}; "
+        f"{c['questions']} questions\n"
         for c in base
     ]
     if not followed:
         return lines
+    lines.append("Chosen numbers of examples, weight 1; every saved step is in sweep.csv.\n")
     rows = [[c["mode"], c["group"], str(c["seeds"]), *_at(c, shown)] for c in followed]
     head = ["mode", "cell", "seeds", *(f"{count}" for count in shown)]
     return [*lines, _table(head, rows)]
@@ -83,37 +90,36 @@ def _weights(value: Values, how: str, title: str) -> list[str]:
 
 
 def _jumps(value: Values) -> list[str]:
-    rows = []
-    for cell in value["cells"]:
-        for jump in cell["jumps"]:
-            if jump["mode"] == "pos_base" or jump["normalisation"] != "sum":
-                continue
-            found = (cell["found"] or {}).get("jump") or {}
-            rows.append([
-                cell["name"], jump["mode"],
-                *(_interval(jump, clock) for clock in ("steps", "examples", "summed_lr")),
-                _number(jump["rise"]),
-                _number(found.get("tau_step")) if found.get("mode") == jump["mode"] else NONE,
-            ])  # fmt: skip
+    analysed = any(cell["found"] is not None for cell in value["cells"])
+    rows = [
+        _jump_row(cell, jump, analysed)
+        for cell in value["cells"]
+        for jump in cell["jumps"]
+        if jump["mode"] != "pos_base" and jump["normalisation"] == "sum"
+    ]
     if not rows:
         return []
     means = [
         [
             jump["group"], jump["mode"], f"{jump['found']} of {jump['seeds']}",
-            *(_place(jump, clock) for clock in ("steps", "examples", "summed_lr")),
+            str(jump["still_rising"]),
+            *(_place(jump, clock) for clock in CLOCKS),
         ]
         for jump in value["jumps"]
         if jump["normalisation"] == "sum"
     ]  # fmt: skip
-    mean_head = ["cell", "mode", "seeds with one", "steps", "examples", "summed lr"]
+    mean_head = ["cell", "mode", "seeds with one", "still rising", "steps", "examples", "summed lr"]
     head = [
         "cell", "mode", "half-rise, steps", "half-rise, examples", "half-rise, summed lr",
-        "rise", "tau, steps",
+        "at the last step", "rise", *(["tau, steps"] if analysed else []),
     ]  # fmt: skip
+    tau = "from the analysis of the cell, of the mode it chose" if analysed else NOT_ANALYSED
     about = (
-        "Half-rise: where accuracy (sum) has risen half-way, with its 95 % question bootstrap; "
-        "a dash: no rise with an interval above zero. Tau: from the analysis of the cell, of the "
-        "mode it chose.\n"
+        "Half-rise: where accuracy (sum) has risen half-way to its end, with its 95 % question "
+        "bootstrap, given that it rises (resamples without a rise are left out); a dash: no rise "
+        "with an interval above zero. Still rising: more than a tenth of the rise is made in the "
+        "last quarter of the steps; the half-rise would come later had the run gone on. "
+        f"Tau: {tau}.\n"
     )
     return [
         "## Where accuracy jumps\n",
@@ -125,11 +131,23 @@ def _jumps(value: Values) -> list[str]:
     ]
 
 
+def _jump_row(cell: Values, jump: Values, analysed: bool) -> list[str]:
+    found = (cell["found"] or {}).get("jump") or {}
+    tau = _number(found.get("tau_step")) if found.get("mode") == jump["mode"] else NONE
+    none = jump["half_rise_steps"] is None
+    return [
+        cell["name"], jump["mode"], *(_interval(jump, clock) for clock in CLOCKS),
+        NONE if none else "still rising" if jump["still_rising"] else "level",
+        _number(jump["rise"]), *([tau] if analysed else []),
+    ]  # fmt: skip
+
+
 def _place(jump: Values, clock: str) -> str:
     mean, error = jump.get(clock), jump.get(f"{clock}_standard_error")
     if mean is None:
         return NONE
-    return f"{mean:.3g}" if error is None else f"{mean:.3g} ± {error:.2g}"
+    digits = _decimals(mean)
+    return f"{mean:.{digits}f}" if error is None else f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
 def _interval(jump: Values, clock: str) -> str:
@@ -137,7 +155,13 @@ def _interval(jump: Values, clock: str) -> str:
     if middle is None:
         return NONE
     low, high = jump[f"low_{clock}"], jump[f"high_{clock}"]
-    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
+    digits = _decimals(middle)
+    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _decimals(value: float) -> int:
+    """Count the decimals of three digits, for a number and its error alike; one at least."""
+    return max(1, 2 - math.floor(math.log10(abs(value)))) if value else 3
 
 
 def _sizes(value: Values, how: str, title: str) -> list[str]:

@@ -1,5 +1,6 @@
 """`probe train`: train the heads, with a checkpoint at every step that matters."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from critical_phase.cli.question_sets import (
 )
 from critical_phase.cli.run_folder import HEADS, RunFolder, read_record, update_record
 from critical_phase.cli.settings import TrainSettings, command_line, resolve
-from critical_phase.cli.train_options import train_options
+from critical_phase.cli.train_options import listed, train_options
 from critical_phase.cli.training_data import TrainingData, needs_base, prepare_data
 from critical_phase.errors import CheckpointError, ConfigError
 
@@ -114,7 +115,13 @@ def _record(
         seed=settings.seed,
         heads=[head for head in HEADS if run.head(head).is_dir()],
         dropped_questions={"train": list(training.dropped), "eval": list(evaluation.dropped)},
-        warnings=question_warnings(training, evaluation, answers=data.places, size=data.repeated),
+        warnings=question_warnings(
+            training,
+            evaluation,
+            answers=data.places,
+            size=data.repeated,
+            repeated=settings.repeat_first is not None,
+        ),
         recipe={
             **recipe_values(recipe),
             "negatives": settings.negatives,
@@ -238,28 +245,6 @@ def _refuse_beside_densify() -> None:
         )
 
 
-def _listed(values: dict[str, Any]) -> dict[str, Any]:
-    """Turn comma-separated options into tuples and LoRA options into one mapping."""
-    for key in ("heads", "targets"):
-        if isinstance(values[key], str):
-            values[key] = tuple(part.strip() for part in values[key].split(",") if part.strip())
-    pairs = values.pop("lora")
-    values["lora"] = dict(_lora_option(text) for text in pairs) or None
-    return values
-
-
-def _lora_option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"cannot read --lora {text!r}", fix="write it as name=value")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"cannot read --lora {text!r}", fix="write the value as YAML: use_rslora=true"
-        ) from error
-
-
 @click.command("train")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; the same as PATH.")
@@ -283,7 +268,7 @@ def command(
         raise ConfigError("give the run folder once", fix="probe train RUN, or --out RUN")
     folder = path or out
     assert folder is not None
-    values = _listed(dict(given))
+    values = listed(dict(given))
     if densify is not None:
         _refuse_beside_densify()
         for head, steps in densify_run(folder, densify).items():
@@ -299,3 +284,4 @@ def command(
     for text in read_record(run)["warnings"]:
         say(f"warning: {text}")
     result(f"trained {', '.join(run.trained_heads())}: {run.path}")
+    result(f"next: probe collect {shlex.quote(str(run.path))}")

@@ -1,9 +1,12 @@
-"""The options of `probe train`, in the order of the help page."""
+"""The options of `probe train`, in the order of the help page, and how lists are typed."""
 
 from collections.abc import Callable
 from typing import Any
 
 import click
+import yaml
+
+from critical_phase.errors import ConfigError
 
 OPTIONS = (
     click.option("--model", help="Folder, hub name, or 'organism' (default)."),
@@ -24,6 +27,11 @@ OPTIONS = (
         "--equal-candidates",
         type=click.Choice(["refuse", "drop"]),
         help="Questions that list one text twice.",
+    ),
+    click.option(
+        "--overlap",
+        type=click.Choice(["refuse", "drop"]),
+        help="Evaluation questions that are also trained on.",
     ),
     click.option("--prompt", help="cloze (default), plain, ...; named sets have their own."),
     click.option("--steps", type=int, help="Optimizer steps; default: one epoch."),
@@ -51,3 +59,25 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         function = option(function)
     return function
+
+
+def listed(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn comma-separated options into tuples and LoRA options into one mapping."""
+    for key in ("heads", "targets"):
+        if isinstance(values[key], str):
+            values[key] = tuple(part.strip() for part in values[key].split(",") if part.strip())
+    pairs = values.pop("lora")
+    values["lora"] = dict(_lora_option(text) for text in pairs) or None
+    return values
+
+
+def _lora_option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"cannot read --lora {text!r}", fix="write it as name=value")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"cannot read --lora {text!r}", fix="write the value as YAML: use_rslora=true"
+        ) from error

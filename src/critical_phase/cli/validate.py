@@ -7,6 +7,7 @@ import click
 
 from critical_phase.checkpoints import file_sha256
 from critical_phase.cli.console import result
+from critical_phase.cli.unfinished import unfinished_training
 from critical_phase.errors import InputError, StoreError
 from critical_phase.probes import validate
 
@@ -18,9 +19,15 @@ def files_below(path: Path) -> list[Path]:
         InputError: There is none.
     """
     files = [path] if path.is_file() else sorted(path.rglob("step-*.h5"))
-    if not files:
-        raise InputError("no stored file here", where=str(path), fix=f"probe collect {path}")
-    return files
+    if files:
+        return files
+    if (stopped := unfinished_training(path)) is not None:
+        raise stopped
+    raise InputError(
+        "no stored file here yet: what is checked are scores, activations and effects",
+        where=str(path),
+        fix=f"probe collect {path} stores some; probe checkpoints {path} lists adapters",
+    )
 
 
 def noted_hashes(run: Path) -> dict[Path, str]:
