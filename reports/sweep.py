@@ -9,8 +9,9 @@ from critical_phase.reports import page, policy
 from critical_phase.reports.figures import as_inline
 from critical_phase.reports.load import Json, read_json
 from critical_phase.reports.sweep_drawing import figure_csv, figure_svg
-from critical_phase.reports.sweep_panels import SweepFigure, figures
+from critical_phase.reports.sweep_panels import figures
 from critical_phase.reports.sweep_select import NORMALISATIONS
+from critical_phase.reports.sweep_shapes import SweepFigure
 from critical_phase.reports.text import scrub
 
 SUMMARY = "sweep.json"

@@ -13,8 +13,8 @@ from critical_phase.reports.elements import Numbers
 from critical_phase.reports.figures import QUIET
 from critical_phase.reports.figures import _svg as svg_text
 from critical_phase.reports.style import PRINT, SPARE, line_style
-from critical_phase.reports.sweep_panels import Line, Panel, SweepFigure
 from critical_phase.reports.sweep_select import PHASE
+from critical_phase.reports.sweep_shapes import Line, Panel, SweepFigure
 from critical_phase.reports.tables import csv_text
 from critical_phase.reports.text import scrub, visible
 
@@ -36,13 +36,13 @@ def figure_svg(figure: SweepFigure) -> str:
     columns = min(COLUMNS if len(panels) <= COLUMNS else MOST_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     keys = max(len(panel.lines) for panel in panels)
-    with matplotlib.rc_context(PRINT):
+    titles = {"axes.titlesize": 10 if columns <= COLUMNS else 8.5}
+    with matplotlib.rc_context({**PRINT, **titles}):
         size = (WIDTHS[columns] * columns, (2.9 + 0.17 * keys) * rows)
         canvas = Figure(figsize=size, layout="constrained")
         places = canvas.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(places, panels, strict=False):
             _draw(axes, panel)
-            axes.title.set_fontsize(10 if columns <= COLUMNS else 8.5)
         for axes in places[len(panels) :]:
             axes.set_visible(False)
         return svg_text(canvas, f"sweep-{figure.id}")
@@ -78,7 +78,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
         if sum(map(len, panel.ticks)) > ROOM:
             axes.tick_params(axis="x", labelrotation=90)
         axes.set_xlim(-0.5, len(panel.ticks) - 0.5)
-    if len(panel.lines) > 1:
+    if len(panel.lines) > 1 and not panel.ticks:  # names take its place; the caption tells
         axes.legend(
             loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=7, handlelength=3, borderpad=0
         )

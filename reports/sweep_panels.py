@@ -1,10 +1,9 @@
 """What the figures of a sweep show: panels of lines, drawn from `sweep.json` alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from critical_phase.reports.elements import Json, Numbers
+from critical_phase.reports.elements import Json
+from critical_phase.reports.sweep_jumps import places
 from critical_phase.reports.sweep_select import (
     KIND,
     LENGTH,
@@ -13,67 +12,20 @@ from critical_phase.reports.sweep_select import (
     NORMALISATIONS,
     PHASE,
     beside,
-    cells_beside,
     first_levels,
     levels,
-    place_of,
     reference,
     said_of,
     varied,
 )
-
-CLOCKS = {"steps": "steps", "examples": "examples", "summed_lr": "summed learning rate"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One series of a panel."""
-
-    label: str
-    x: tuple[float | int, ...]
-    y: Numbers
-    low: Numbers
-    high: Numbers
-    """Ends of the band or of the error bars; None where there is none."""
-    joined: bool = True
-    """Whether neighbours are joined: points of one run are, different runs are not."""
-    style: str = ""
-    """Label whose fixed colour the line takes; its own by default."""
-    hollow: bool = False
-    """Whether the points are rings: their places would move if the runs went on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """Lines that share axes."""
-
-    title: str
-    x: str
-    y: str
-    lines: tuple[Line, ...]
-    levels: tuple[tuple[str, float], ...] = ()
-    """Level lines: name and height."""
-    log: bool = False
-    """Whether x counts examples on a logarithmic axis, with the critical phase shaded."""
-    ticks: tuple[str, ...] = ()
-    """Names of the places 0, 1, ... of an axis of names."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepFigure:
-    """One figure with its caption."""
-
-    id: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...]
+from critical_phase.reports.sweep_shapes import Line, Panel, SweepFigure
 
 
 def figures(value: Json) -> list[SweepFigure]:
     """Arrange every figure that the summary of a sweep can fill."""
     made = (
         _learning(value), _kinds(value), _doses(value), _roles(value), _settings(value),
-        _weights(value), _places(value), _sizes(value),
+        _weights(value), places(value), _sizes(value),
     )  # fmt: skip
     return [figure for figure in made if any(panel.lines for panel in figure.panels)]
 
@@ -186,72 +138,6 @@ def _weights(value: Json) -> SweepFigure:
             shaded=False,
         ),
         tuple(panel(how, title) for how, title in NORMALISATIONS.items()),
-    )
-
-
-def _places(value: Json) -> SweepFigure:
-    panels = [
-        _place_panel(value, key, clock, name)
-        for key in varied(value)
-        for clock, name in CLOCKS.items()
-    ]
-    return SweepFigure(
-        "jumps",
-        "Where accuracy jumps",
-        "Step at which accuracy of likra (base_likra without a positive head) has risen half-way "
-        "to its end, on three clocks. One point per run, seeds side by side; bars: 95 % question "
-        "bootstrap, given that accuracy rises. Rings: accuracy still rises at the last step, and "
-        "more steps would move the point. A run whose rise has an interval that reaches zero has "
-        "no point. Only cells that share the first level of every other factor are shown.",
-        tuple(panel for panel in panels if panel.lines),
-    )
-
-
-def _place_panel(value: Json, key: str, clock: str, name: str) -> Panel:
-    cells = cells_beside(value, key)
-    names = _in_order([cell["settings"].get(key) for cell in cells])
-    seeds = sorted({cell["seed"] for cell in cells})
-    points = [
-        (
-            names.index(str(cell["settings"].get(key))) + _aside(seeds.index(cell["seed"]), seeds),
-            place_of(cell),
-        )
-        for cell in cells
-    ]
-    kept = [(at, jump) for at, jump in points if jump and jump[f"half_rise_{clock}"] is not None]
-    if len(names) < 2 or not kept:
-        return Panel(key, key, name, ())
-    ended = [(at, jump) for at, jump in kept if not jump.get("still_rising")]
-    rising = [(at, jump) for at, jump in kept if jump.get("still_rising")]
-    lines = (
-        _points("runs", ended, clock, hollow=False),
-        _points("runs, still rising at the last step", rising, clock, hollow=True),
-    )
-    shown = tuple(line for line in lines if line.x)
-    return Panel(f"{key}, in {name}", key, name, shown, ticks=tuple(names))
-
-
-def _in_order(levels: Sequence[Any]) -> list[str]:
-    """Name the levels of a factor: numbers by size, others as they come."""
-    numbers = [isinstance(level, int | float) for level in levels]
-    return list(dict.fromkeys(map(str, sorted(levels) if all(numbers) else levels)))
-
-
-def _aside(rank: int, seeds: Sequence[int]) -> float:
-    """Move the seeds of one level apart, within a third of a place to either side."""
-    return (rank - (len(seeds) - 1) / 2) * min(0.12, 0.66 / len(seeds))
-
-
-def _points(label: str, kept: Sequence[tuple[float, Json]], clock: str, *, hollow: bool) -> Line:
-    return Line(
-        label=label,
-        x=tuple(at for at, _ in kept),
-        y=tuple(jump[f"half_rise_{clock}"] for _, jump in kept),
-        low=tuple(jump[f"low_{clock}"] for _, jump in kept),
-        high=tuple(jump[f"high_{clock}"] for _, jump in kept),
-        joined=False,
-        style="likra",
-        hollow=hollow,
     )
 
 

@@ -64,13 +64,18 @@ def print_jumps(sweep: Values) -> None:
 
 
 def print_sizes(sweep: Values) -> None:
-    """Print finished runs by training-set size, which are no curve of one run."""
-    print("\n| mode | training | size | accuracy |")
-    print("|---|---|---|---|")
-    for curve in sweep["curves"]:
-        if curve["role"] == "size" and curve["normalisation"] == "sum" and curve["mode"] != "base":
-            last = cell(curve["mean"][-1], curve["standard_error"][-1])
-            print(f"| {curve['mode']} | {curve['group']} | {curve['examples'][-1]} | {last} |")
+    """Print checkpoints of one run beside one finished run per training-set size."""
+    sizes = sorted(
+        {n for c in sweep["sizes"] if c["kind"] != "longitudinal" for n in c["examples"]}
+    )
+    print("\n| mode | |", " | ".join(map(str, sizes)), "|")
+    print("|---|---|" + "---|" * len(sizes))
+    for curve in sweep["sizes"]:
+        if curve["normalisation"] != "sum":
+            continue
+        at = {n: i for i, n in enumerate(curve["examples"])}
+        cells = [cell(curve["mean"][at[n]], curve["standard_error"][at[n]]) for n in sizes]
+        print(f"| {curve['mode']} | {curve['label']} |", " | ".join(cells), "|")
 
 
 def main() -> None:

@@ -283,7 +283,7 @@ def report(
         result(text)
     for name, reason in found.missing.items():
         result(f"no {name}: {reason}")
-    result(f"layout {used.layout}: {used.layout_reason}")
+    result(f"layout {used.layout_reason}")
 
 
 def _rows(plan: Plan) -> Rows:
