@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from critical_phase.checkpoints.hub_files import fetch_revision, split_revision
+from critical_phase.checkpoints.hub_reach import hub_reachable
 from critical_phase.checkpoints.organism import organism_path
 from critical_phase.errors import CheckpointError, ConfigError
 
@@ -52,12 +53,14 @@ def load_model(
     location = model_location(name)
     if location.startswith(("/", "./", "../", "~")) and not Path(location).is_dir():
         raise CheckpointError(f"cannot load the model {name!r}: no such folder", fix=_FIX)
+    # Without the hub the cache is asked alone: the libraries would retry for a minute.
+    local = not Path(location).is_dir() and not hub_reachable()
     try:
         # use_safetensors: weights in pickle files are never opened.
         model: Any = AutoModelForCausalLM.from_pretrained(
-            location, dtype=dtype, use_safetensors=True
+            location, dtype=dtype, use_safetensors=True, local_files_only=local
         )
-        tokenizer = AutoTokenizer.from_pretrained(location)
+        tokenizer = AutoTokenizer.from_pretrained(location, local_files_only=local)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"cannot load the model {name!r}: {_first_line(error)}",

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from critical_phase.checkpoints.hub_reach import hub_reachable
 from critical_phase.checkpoints.named_sets.named_set import Part
 from critical_phase.errors import QuestionError
-
-CONNECT_TIMEOUT_S = 10.0
 
 
 def hub_rows(part: Part, home: Path | None) -> Any:
@@ -68,17 +67,10 @@ def _snapshot(hub: str, downloads: Path) -> str:
 @functools.cache
 def _reachable() -> bool:
     """Ask the hub once, without the half minute of retries that a load would spend."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT_S)
-    except Exception:  # no network, no name, a proxy that refuses: each has its own class
-        warnings.warn(
-            "the hub cannot be reached: question sets are read from the cache", stacklevel=2
-        )
-        return False
-    return True
+    if hub_reachable():
+        return True
+    warnings.warn("the hub cannot be reached: question sets are read from the cache", stacklevel=2)
+    return False
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from hub_cache import download, prepare
 from planted_sets import ARC_CHALLENGE, ARC_EASY, PLANTED, Planted
 
 from critical_phase.checkpoints import NAMED_SETS, NamedSet, read_named_set, read_questions
+from critical_phase.checkpoints.hub_reach import hub_reachable
 from critical_phase.checkpoints.named_sets import hub
 from critical_phase.checkpoints.named_sets.named_set import Part, mixed
 from critical_phase.checkpoints.named_sets.reader import read_set
@@ -194,6 +195,7 @@ def test_a_hub_that_does_not_answer_is_said_once(monkeypatch: pytest.MonkeyPatch
         raise OSError("name or service not known")
 
     monkeypatch.setattr("huggingface_hub.utils.get_session", refuse)
+    monkeypatch.setattr(hub, "hub_reachable", hub_reachable.__wrapped__)
     with pytest.warns(UserWarning, match="hub cannot be reached: question sets are read from the"):
         assert not hub._reachable.__wrapped__()
 

@@ -11,12 +11,16 @@ from tiny_run import Probe
 from critical_phase.probes import read_plan, read_scores
 
 NAMES = "answer_only,shuffled,shots-2"
+COLLECTED = shutil.ignore_patterns(
+    "plan.csv", "tokens.jsonl", "scores", "activations", "contexts", "manifest.jsonl"
+)
 
 
 @pytest.fixture(scope="module")
 def run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the trained run, to be collected here."""
-    return Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("contexts") / "run"))
+    out = tmp_path_factory.mktemp("contexts") / "run"
+    return Path(shutil.copytree(trained_run, out, ignore=COLLECTED))
 
 
 def test_contexts_are_scored_at_the_steps_of_the_collection(probe: Probe, run: Path) -> None:
@@ -84,8 +88,7 @@ def test_an_impossible_context_is_refused_before_anything_is_collected(
     probe: Probe, trained_run: Path, tmp_path: Path
 ) -> None:
     fresh = tmp_path / "run"
-    left = shutil.ignore_patterns("scores", "activations", "contexts", "manifest.jsonl")
-    shutil.copytree(trained_run, fresh, ignore=left)
+    shutil.copytree(trained_run, fresh, ignore=COLLECTED)
     for dry in ((), ("--dry-run",)):
         shown = probe("collect", fresh, "--contexts", "answer_only,filler", *dry)
         assert shown.code == 2

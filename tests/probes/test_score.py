@@ -43,7 +43,8 @@ def by_hand(model: Any, plan: Plan) -> np.ndarray:
 @pytest.fixture
 def shot_plan(tokenizer: Any, questions: tuple[Question, ...]) -> Plan:
     """Rows behind so long a common start that it is run once."""
-    plan = context_plan("shots-2", questions, questions, tokenizer, PROMPTS["cloze"])
+    others = tuple(replace(one, question=f"Again: {one.question}") for one in questions)
+    plan = context_plan("shots-2", questions, others, tokenizer, PROMPTS["cloze"])
     assert shared_start(plan) >= WORTH
     return plan
 
