@@ -66,8 +66,8 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     result = measure(
         quick=arguments.quick,
-        rounds=arguments.rounds or (3 if arguments.quick else 5),
-        count=arguments.questions or (96 if arguments.quick else 192),
+        rounds=arguments.rounds or 3,
+        count=arguments.questions or (96 if arguments.quick else 384),
     )
     if arguments.json:
         print(json.dumps(result))

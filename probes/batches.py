@@ -22,7 +22,7 @@ from critical_phase.probes.plan import Plan
 Layout = Literal["packed", "cached", "naive"]
 _OWN_QUESTION = 0
 _PADDING = -1
-_PASSES = {"cpu": 64}
+_PASSES = {"cpu": 256}
 """So many more passes cost as much as one full batch, where slots are slow; elsewhere 8."""
 _KEPT_BYTES = 128 << 20
 """Batches are the same for every checkpoint and are kept up to this much memory."""
