@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_llama, word_tokenizer
 
+LONGEST_FIRST = ("test_real_input", "test_commands", "test_training_kills", "test_sweep")
+"""Files that take most time; begun last, one of them keeps a single worker busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; all others keep their order."""
+    names = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: names.get(item.path.stem, len(names)))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

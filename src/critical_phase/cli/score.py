@@ -1,5 +1,6 @@
 """`probe score`: accuracy of a model, or of two heads on it, on a set of questions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -235,32 +236,46 @@ def report(
     out: Path | None,
 ) -> None:
     """Print every measure, and write the rows where asked to."""
-    rows, plan = _rows(found.plan), found.plan
+    rows = _rows(found.plan)
     combined = {
         name: OneStep(rows, {h: s.logprob_sum for h, s in heads.items()}).combined(mode, weight)
         for name, heads in found.scores.items()
     }
     lines = score_lines(rows, combined[MAIN], combined, request.seed)
-    used = found.scores[MAIN][BASE]
     if out is not None:
-        columns = {
-            f"{name}_{head}": np.asarray(one.logprob_sum, dtype=np.float64)
-            for name, heads in found.scores.items()
-            for head, one in heads.items()
-        }
-        write_text(out, rows_csv(rows, combined[MAIN], columns))
-    about = {
+        _write_rows(out, rows, combined[MAIN], found)
+    if as_object:
+        about = _about(request, found, rows, source) | {"mode": mode, "weight": weight}
+        result_json({**about, "measures": as_json(lines)})
+        return
+    result(
+        f"{request.model}, mode {mode}: {len(rows.question_ids)} questions, "
+        f"{found.plan.rows} rows, prompt {found.plan.prompt_format}, chance {chance(rows):.4f}"
+    )
+    _print_lines(found, table(lines))
+
+
+def _write_rows(out: Path, rows: Rows, main: np.ndarray, found: Scored) -> None:
+    columns = {
+        f"{name}_{head}": np.asarray(one.logprob_sum, dtype=np.float64)
+        for name, heads in found.scores.items()
+        for head, one in heads.items()
+    }
+    write_text(out, rows_csv(rows, main, columns))
+
+
+def _about(request: ScoreRequest, found: Scored, rows: Rows, source: str) -> dict[str, Any]:
+    used = found.scores[MAIN][BASE]
+    return {
         "schema_version": 1,
         "model": request.model,
         "questions": source,
         "question_count": len(rows.question_ids),
-        "rows": plan.rows,
-        "plan_sha256": plan.sha256,
-        "prompt": plan.prompt_format,
+        "rows": found.plan.rows,
+        "plan_sha256": found.plan.sha256,
+        "prompt": found.plan.prompt_format,
         "adapters": as_scored(found.adapters),
         "too_long": list(found.left_out),
-        "mode": mode,
-        "weight": weight,
         "chance": chance(rows),
         "dtype": request.dtype,
         "layout": used.layout,
@@ -268,22 +283,18 @@ def report(
         "missing": found.missing,
         "seed": request.seed,
     }
-    if as_object:
-        result_json({**about, "measures": as_json(lines)})
-        return
-    result(
-        f"{request.model}, mode {mode}: {len(rows.question_ids)} questions, {plan.rows} rows, "
-        f"prompt {plan.prompt_format}, chance {chance(rows):.4f}"
-    )
+
+
+def _print_lines(found: Scored, lines: Iterable[str]) -> None:
     for role, item in as_scored(found.adapters).items():
         result(f"{role}: {item['path']} (tensors {item['sha8']})")
     if found.left_out:
         result(f"left out, too long: {len(found.left_out)}: {', '.join(found.left_out)}")
-    for text in table(lines):
+    for text in lines:
         result(text)
     for name, reason in found.missing.items():
         result(f"no {name}: {reason}")
-    result(f"layout {used.layout_reason}")
+    result(f"layout {found.scores[MAIN][BASE].layout_reason}")
 
 
 def _rows(plan: Plan) -> Rows:
