@@ -15,6 +15,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
 from critical_phase.checkpoints.adapter_settings import FIXED_SETTINGS, fixed_settings
+from critical_phase.checkpoints.base_biases import Biases, base_biases, without_biases
 from critical_phase.checkpoints.first_step import refuse_changed_base
 from critical_phase.checkpoints.models import tensors_sha256
 from critical_phase.checkpoints.peft_state import adapter_state, quiet_peft
@@ -45,6 +46,7 @@ class AdapterSlot:
         self._config = fixed_settings(first)
         self._base_sha256 = base_sha256
         self._layers = [m for m in wrapper.modules() if isinstance(m, LoraLayer)]
+        self._biases: Biases = []
         self.model: PreTrainedModel = wrapper.get_base_model()
         self.merged: bool = self._can_merge(first)
         """Whether the update is added to the weights instead of run beside them."""
@@ -69,6 +71,7 @@ class AdapterSlot:
         """
         _check_base(checkpoint, base_sha256)
         refuse_changed_base(checkpoint)
+        biases = base_biases(model, checkpoint)
         try:
             with quiet_peft():
                 wrapper = PeftModel.from_pretrained(model, str(checkpoint.path))
@@ -79,6 +82,7 @@ class AdapterSlot:
                 fix="give the model that the adapter was trained on",
             ) from error
         slot = cls(wrapper.eval(), checkpoint, base_sha256)
+        slot._biases = biases
         slot.load(checkpoint)
         return slot
 
@@ -129,7 +133,7 @@ class AdapterSlot:
             finally:
                 self._point(self._buffers)
         else:
-            with self._wrapper.disable_adapter():
+            with without_biases(self._biases), self._wrapper.disable_adapter():
                 yield
 
     @contextlib.contextmanager
@@ -184,14 +188,13 @@ class AdapterSlot:
         """Look the adapter's tensors up in the model again, by name: a stale alias is seen."""
         if self._names is None:
             return adapter_state(self._wrapper)
-        now = dict(self._wrapper.named_parameters(remove_duplicate=False))
-        return {key: now[name] for key, name in self._names.items()}
+        return {key: self._wrapper.get_parameter(name) for key, name in self._names.items()}
 
     def _merge(self) -> None:
         for layer, original, buffer in zip(
             self._layers, self._originals, self._buffers, strict=True
         ):
-            torch.add(original, layer.get_delta_weight("default"), out=buffer)
+            _add_update(layer, original, buffer)
         self._point(self._buffers)
         for layer in self._layers:
             layer.merged_adapters = ["default"]  # forward then runs the base layer alone
@@ -225,6 +228,16 @@ class AdapterSlot:
                     where=where,
                     fix=fix,
                 )
+
+
+def _add_update(layer: Any, original: torch.Tensor, buffer: torch.Tensor) -> None:
+    """Write W0 + scaling * B @ A into the buffer, in one pass where A and B are plain maps."""
+    up, down = layer.lora_B, layer.lora_A
+    if layer.fan_in_fan_out or not all("default" in part for part in (up, down)):
+        torch.add(original, layer.get_delta_weight("default"), out=buffer)
+        return
+    b, a, scaling = up["default"].weight, down["default"].weight, layer.scaling["default"]
+    torch.addmm(original, b, a, alpha=scaling, out=buffer)
 
 
 def _parameter_names(wrapper: Any, registry: dict[str, torch.Tensor]) -> dict[str, str] | None:

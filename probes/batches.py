@@ -22,8 +22,11 @@ from critical_phase.probes.plan import Plan
 Layout = Literal["packed", "cached", "naive"]
 _OWN_QUESTION = 0
 _PADDING = -1
-_PASSES = {"cpu": 256}
-"""So many more passes cost as much as one full batch, where slots are slow; elsewhere 8."""
+_MOST_PASS = 8
+"""One more pass costs at most a batch divided by this; on accelerators it is taken as that."""
+_CPU_PASS = 5e5
+"""On a CPU one more pass costs this over the square of the model's width, in slots: both its
+fixed time and that of a slot grow with the layers, the latter with the width squared too."""
 _KEPT_BYTES = 128 << 20
 """Batches are the same for every checkpoint and are kept up to this much memory."""
 
@@ -166,9 +169,14 @@ class Packer:
         """Cut sorted lines so that little is padded and batches are not needlessly many."""
         lines = sorted(lines, key=lambda line: len(line.tokens))  # stable: plan order on ties
         widths = [self.shared + len(line.tokens) for line in lines]
-        pass_cost = batch_tokens // _PASSES.get(self._device.type, 8)
-        cuts = cut_by_length(widths, batch_tokens, pass_cost)
+        cuts = cut_by_length(widths, batch_tokens, self._pass_cost(batch_tokens))
         return [lines[start:stop] for start, stop in pairwise(cuts)]
+
+    def _pass_cost(self, batch_tokens: int) -> int:
+        most = batch_tokens // _MOST_PASS
+        if self._device.type != "cpu":
+            return most
+        return min(most, 1 + int(_CPU_PASS / self._config.hidden_size**2))
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
         width = max(len(line.tokens) for line in lines)

@@ -274,7 +274,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_cut(
     forward, refused = small.forward, []
 
     def crowded(**inputs: Any) -> Any:
-        if len(inputs["input_ids"]) > 2:
+        if len(inputs["input_ids"]) > 1:
             refused.append(inputs)
             raise torch.OutOfMemoryError("out of memory")
         return forward(**inputs)
