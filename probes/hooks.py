@@ -82,6 +82,6 @@ def _attach(hook: Hook) -> Any:
         return hook.module.register_forward_pre_hook(before, with_kwargs=True)
 
     def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        hook.function(output[0] if isinstance(output, tuple) else output)
+        hook.function(output[0] if isinstance(output, tuple | list) else output)
 
     return hook.module.register_forward_hook(after)
