@@ -87,9 +87,13 @@ def sparsity(
     maps: list[Map] = []
     series: list[Series] = []
     rows: list[list[object]] = []
+    beside: set[str] = set()
     for head in arrays.heads:
         order, steps = sorted_steps(arrays, head)
         for name, values in arrays.sparsity(head).items():
+            if name.removesuffix("_trimmed") not in TITLES:
+                beside.add(name)
+                continue
             each = np.asarray(values[order], dtype=np.float64)
             group = _series(arrays, head, name, steps, each)
             if not all(s.steps.size for s in group):
@@ -99,7 +103,9 @@ def sparsity(
             rows += _changes(arrays, head, name, each, weights)
             if name in TESTED:
                 series += group
-    notes = () if curves else ("no sparsity was given: not computed",)
+    notes: tuple[str, ...] = () if curves else ("no sparsity was given: not computed",)
+    if beside:
+        notes += (f"stored and not shown here: {', '.join(sorted(beside))}",)
     return MeasureResult(
         *about,
         {"position": "answer_end", "draws": settings.draws, "seed": settings.seed},

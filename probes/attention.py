@@ -1,7 +1,9 @@
 """What the last token of each answer attends to, per layer and attention head."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -9,11 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from critical_phase.errors import CheckpointError
-from critical_phase.probes.attention_row import Reader, implementation, query_rows, reading
-from critical_phase.probes.attention_summary import SUMMARIES, summarise
+from critical_phase.probes.attention_row import (
+    Reader,
+    implementation,
+    query_rows,
+    reading,
+    seen_rows,
+)
+from critical_phase.probes.attention_summary import (
+    INDUCTION_KEYS,
+    RowText,
+    summaries_of,
+    summarise,
+)
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
-from critical_phase.probes.hooks import Hooks
+from critical_phase.probes.hooks import Hook, Hooks
 
 HOOK_NAME = "blocks.{block}.attn.hook_pattern"
 
@@ -26,6 +39,8 @@ class Attention:
     """
 
     name: ClassVar[str] = "attention"
+    version: ClassVar[int] = 2
+    """2: summaries of induction and of text beside the question."""
 
     def __init__(self, scene: Scene) -> None:
         """Note the modules."""
@@ -35,6 +50,9 @@ class Attention:
         self._batch: Batch | None = None
         self._chosen: list[tuple[int, int]] = []
         """Pairs of (place in pattern_rows, place in the batch)."""
+        self._layout: _ReadOut | None = None
+        self._seen: dict[int, tuple[Tensor | None, Tensor]] = {}
+        """Rows of each mask of a pass; the mask is held, so that no other takes its id."""
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -49,8 +67,9 @@ class Attention:
                 HOOK_NAME,
             ),
             Dataset("key_length", ("row",), torch.int32, "valid keys of each row"),
+            Dataset("induction_keys", ("row",), torch.int32, INDUCTION_KEYS),
         ]
-        for name, about in SUMMARIES.items():
+        for name, about in summaries_of(self._scene.plan).items():
             dims = ("block", "row", "attention_head")
             made.append(Dataset(f"attention_summary/{name}", dims, torch.float32, about, HOOK_NAME))
         if self._scene.pattern_rows:
@@ -81,6 +100,10 @@ class Attention:
             readers = {module: self._reader(i) for i, module in enumerate(modules)}
             with reading(self._scene.model, readers):
                 yield
+        elif self._scene.attention_way == "bridge":  # modules are points the pattern runs through
+            take = (functools.partial(self.take_weights, i) for i in range(len(modules)))
+            with Hooks([Hook(m, "input", f) for m, f in zip(modules, take, strict=True)]):
+                yield
         else:
             with implementation(self._scene.model, "eager"), _Weights(self, modules):
                 yield
@@ -88,6 +111,8 @@ class Attention:
     def start(self, batch: Batch) -> None:
         """Forget the last batch."""
         self._batch = batch
+        self._layout = _ReadOut.of(batch)
+        self._seen.clear()
         self._rows.clear()
         self._patterns.clear()
         places = {int(row): local for local, row in enumerate(batch.rows)}
@@ -113,15 +138,22 @@ class Attention:
         question = self._scene.plan.question_end[self._batch.rows] + 1
         arrays["key_length"].index_copy_(0, rows, lengths.int().cpu())
         begins = torch.from_numpy(question).to(lengths.device)
-        for block in range(self._scene.sites.layers):
-            own = self._rows.pop(block)
-            keys = own.shape[-1]
-            arrays["attention_row"][block, rows, :, :keys] = own.cpu()
-            for name, values in summarise(own, lengths, begins).items():
-                arrays[f"attention_summary/{name}"][block].index_copy_(0, rows, values.cpu())
-            for place, pattern in self._patterns.pop(block, {}).items():
+        text = RowText.of(self._scene.plan, self._batch)
+        arrays["induction_keys"].index_copy_(0, rows, text.induction_keys.cpu())
+        own = [self._rows.pop(block) for block in range(self._scene.sites.layers)]
+        for block, weights in enumerate(own):
+            target = arrays["attention_row"][block, :, :, : weights.shape[-1]]
+            target.index_copy_(0, rows, weights.cpu())
+        heads = self._scene.attention_heads
+        for name, values in summarise(torch.cat(own, dim=1), lengths, begins, text).items():
+            target = arrays[f"attention_summary/{name}"]
+            by_block = values.reshape(len(rows), -1, heads).transpose(0, 1)
+            target.index_copy_(1, rows, by_block.cpu())
+        for block, patterns in self._patterns.items():
+            for place, pattern in patterns.items():
                 n = pattern.shape[-1]
                 arrays["pattern"][block, place, :, :n, :n] = pattern.cpu()
+        self._patterns.clear()
 
     def take_weights(self, block: int, weights: Tensor) -> None:
         """Read rows out of a whole eager pattern [line, attention_head, slot, slot]."""
@@ -137,14 +169,18 @@ class Attention:
         def read(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> None:
             batch = self._batch
             assert batch is not None
-            slots, column = _by_line(batch, query.shape[0])
-            weights = query_rows(query, key, mask, scaling, slots)
-            self._keep(block, weights[batch.owner, :, column])
+            layout = self._layout
+            assert layout is not None
+            if id(mask) not in self._seen:  # the same mask comes back in every block of a pass
+                self._seen[id(mask)] = (mask, seen_rows(mask, layout.slots, key.shape[2]))
+            weights = query_rows(query, key, self._seen[id(mask)][1], scaling, layout.slots)
+            self._keep(block, weights[batch.owner, :, layout.column])
             for place, local in self._chosen:
                 line = slice(int(batch.owner[local]), int(batch.owner[local]) + 1)
                 own = batch.keys[local, : int(batch.key_length[local])]
                 one_mask = mask if mask is None or mask.shape[0] == 1 else mask[line]
-                whole = query_rows(query[line], key[line], one_mask, scaling, own[None])
+                one_seen = seen_rows(one_mask, own[None], key.shape[2])
+                whole = query_rows(query[line], key[line], one_seen, scaling, own[None])
                 whole = whole[0][:, :, own]
                 self._patterns.setdefault(block, {})[place] = whole / whole.sum(-1, keepdim=True)
 
@@ -152,12 +188,9 @@ class Attention:
 
     def _keep(self, block: int, weights: Tensor) -> None:
         """Turn slots into the row's own tokens and make each row sum to 1."""
-        batch = self._batch
-        assert batch is not None
-        heads = weights.shape[1]
-        index = batch.keys[:, None, :].expand(-1, heads, -1)
-        valid = torch.arange(batch.keys.shape[1], device=weights.device) < batch.key_length[:, None]
-        own = weights.gather(2, index) * valid[:, None]
+        layout = self._layout
+        assert layout is not None
+        own = weights.gather(2, layout.keys.expand(-1, weights.shape[1], -1)) * layout.valid
         self._rows[block] = own / own.sum(-1, keepdim=True)
 
 
@@ -180,15 +213,30 @@ class _Weights(Hooks):
         return self
 
 
-def _by_line(batch: Batch, lines: int) -> tuple[Tensor, Tensor]:
-    """Arrange the answer ends as a table [line, read] and say where each row stands in it."""
-    owner = batch.owner.cpu().numpy()
-    column = np.zeros(len(owner), dtype=np.int64)
-    seen: dict[int, int] = {}
-    for local, line in enumerate(owner.tolist()):
-        column[local] = seen.get(line, 0)
-        seen[line] = column[local] + 1
-    table = torch.zeros((lines, max(seen.values())), dtype=torch.long, device=batch.owner.device)
-    columns = torch.from_numpy(column).to(batch.owner.device)
-    table[batch.owner, columns] = batch.ends[:, 1]
-    return table, columns
+@dataclass(frozen=True, eq=False)
+class _ReadOut:
+    """Where a batch's answer ends are and which slots they may see, the same in every block."""
+
+    slots: Tensor
+    """Answer ends of each line [line, read]; lines of fewer candidates end with 0."""
+    column: Tensor
+    """Place of each row in its line [n]."""
+    keys: Tensor
+    """Slots of each row's own tokens [n, 1, key]."""
+    valid: Tensor
+    """Which of them are tokens and no padding [n, 1, key]."""
+
+    @classmethod
+    def of(cls, batch: Batch) -> "_ReadOut":
+        owner = batch.owner.cpu().numpy()
+        column = np.zeros(len(owner), dtype=np.int64)
+        seen: dict[int, int] = {}
+        for local, line in enumerate(owner.tolist()):
+            column[local] = seen.get(line, 0)
+            seen[line] = column[local] + 1
+        device, lines = batch.owner.device, len(batch.inputs["input_ids"])
+        slots = torch.zeros((lines, max(seen.values())), dtype=torch.long, device=device)
+        columns = torch.from_numpy(column).to(device)
+        slots[batch.owner, columns] = batch.ends[:, 1]
+        valid = torch.arange(batch.keys.shape[1], device=device) < batch.key_length[:, None]
+        return cls(slots, columns, batch.keys[:, None], valid[:, None])

@@ -8,7 +8,7 @@ from critical_phase.errors import CheckpointError
 from critical_phase.probes.attention import Attention
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.collector import Arrays, Scene
-from critical_phase.probes.forward import allocate, attached, one_pass
+from critical_phase.probes.forward import allocate, attached, one_pass, refuse_short_memory
 from critical_phase.probes.scoring import Scorer
 
 _TOLERANCE = {torch.float32: 1e-4}
@@ -57,6 +57,8 @@ def _rows(scene: Scene, batch: Batch) -> torch.Tensor | None:
     try:
         with attached([scorer, collector]):
             one_pass(scene.model, batch, scorer, [collector], arrays)
-    except (CheckpointError, ValueError, RuntimeError, KeyError, TypeError):
+    except (CheckpointError, ValueError, RuntimeError, KeyError, TypeError, MemoryError) as error:
+        if scene.attention_way == "interface":
+            refuse_short_memory(error)
         return None
     return arrays["attention_row"]

@@ -35,9 +35,7 @@ def reading(model: Any, readers: dict[nn.Module, Reader]) -> Iterator[None]:
     keys = {id(module): reader for module, reader in readers.items()}
     if keys.keys() & _READERS.keys():
         raise RuntimeError("this model's attention is already being read; leave that block before")
-    AttentionInterface.register(IMPLEMENTATION, _attend)
-    # Without a mask function under the same name there is no padding mask, silently.
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+    _register()
     with implementation(model, IMPLEMENTATION):
         _READERS.update(keys)
         try:
@@ -45,6 +43,26 @@ def reading(model: Any, readers: dict[nn.Module, Reader]) -> Iterator[None]:
         finally:
             for key in keys:
                 _READERS.pop(key, None)
+
+
+def keep_readable(model: Any) -> None:
+    """Leave a model with our attention function for good, which is sdpa while nobody reads.
+
+    Changing it walks over all modules, which costs more than reading a small checkpoint.
+
+    Raises:
+        ValueError: The family has its implementation fixed, and it is another one.
+    """
+    _register()
+    if not model._can_set_attn_implementation():
+        raise ValueError(f"{type(model).__name__} cannot change its attention")
+    model.set_attn_implementation(IMPLEMENTATION)
+
+
+def _register() -> None:
+    AttentionInterface.register(IMPLEMENTATION, _attend)
+    # Without a mask function under the same name there is no padding mask, silently.
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
 
 
 @contextlib.contextmanager
@@ -77,14 +95,14 @@ def own_config(model: Any) -> None:
 
 
 def query_rows(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, slots: Tensor
+    query: Tensor, key: Tensor, seen: Tensor, scaling: float, slots: Tensor
 ) -> Tensor:
     """Work out attention weights of a few queries per line in float32.
 
     Args:
         query: Queries [line, attention_head, slot, d].
         key: Keys [line, key_head, slot, d]; key heads may be shared.
-        mask: What the kernel got: additive or boolean, or None for causal.
+        seen: What to add to the scores of these queries; see `seen_rows`.
         scaling: Factor on the dot products.
         slots: Queries to work out [line, read].
 
@@ -98,20 +116,31 @@ def query_rows(
     grouped = chosen.reshape(lines, key_heads, -1, width)  # heads of one group are neighbours
     scores = torch.matmul(grouped, key.transpose(2, 3)).float() * scaling
     scores = scores.reshape(lines, heads, slots.shape[1], length)
-    return torch.softmax(_masked(scores, mask, slots), dim=-1)
+    return torch.softmax(scores + seen[..., :length], dim=-1)
 
 
-def _masked(scores: Tensor, mask: Tensor | None, slots: Tensor) -> Tensor:
+def seen_rows(mask: Tensor | None, slots: Tensor, length: int) -> Tensor:
+    """Take what a mask adds to the scores of a few queries per line, in float32.
+
+    Args:
+        mask: What the kernel got: additive or boolean, or None for causal.
+        slots: Queries [line, read].
+        length: Slots that there are.
+
+    Returns:
+        0 or minus infinity, or what the mask itself adds [line, 1 or head, read, slot].
+    """
     if mask is None:
-        places = torch.arange(scores.shape[-1], device=scores.device)
-        return scores.masked_fill((places > slots[:, :, None])[:, None], float("-inf"))
+        places = torch.arange(length, device=slots.device)
+        return _forbidden((places > slots[:, :, None])[:, None])
     lines = torch.arange(len(slots), device=slots.device)[:, None]
     # [line, 1 or head, query, slot] -> the rows of the read queries
     rows = mask.expand(len(slots), *mask.shape[1:]).transpose(1, 2)[lines, slots].transpose(1, 2)
-    rows = rows[..., : scores.shape[-1]]
-    if rows.dtype == torch.bool:
-        return scores.masked_fill(~rows, float("-inf"))
-    return scores + rows.float()
+    return _forbidden(~rows) if rows.dtype == torch.bool else rows.float()
+
+
+def _forbidden(places: Tensor) -> Tensor:
+    return torch.zeros(places.shape, device=places.device).masked_fill_(places, float("-inf"))
 
 
 def _attend(

@@ -6,15 +6,16 @@ that keeps a whole [batch, token, d] tensor alive.
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from critical_phase.probes.batches import Batch
-from critical_phase.probes.plan import Plan
+from critical_phase.probes.batches import Batch, Packer
+from critical_phase.probes.plan import POSITIONS, Plan
+from critical_phase.probes.scoring import Scores
 from critical_phase.probes.sites import Sites
 
 Arrays = dict[str, Tensor]
@@ -38,12 +39,12 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the base model fixes for every checkpoint's sparsity."""
+    """What the base model fixes for every checkpoint's sparsity at one kind of site."""
 
-    eps: Float[np.ndarray, " block"]
-    """Per block: mean + one standard deviation of abs(x) over all rows at answer_end."""
-    massive: Int[np.ndarray, "block k"]
-    """Per block: the k = max(1, ceil(d / 100)) dimensions of largest mean abs(x)."""
+    eps: Float[np.ndarray, " site"]
+    """Per site: mean + one standard deviation of abs(x) over all rows at answer_end."""
+    massive: Int[np.ndarray, "site k"]
+    """Per site: the k = max(1, ceil(d / 100)) dimensions of largest mean abs(x)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,13 @@ class Scene:
     attention_way: str = "interface"
     """`interface` keeps sdpa and computes one row; `eager` reads the model's own weights."""
     calibration: Calibration | None = None
+    """Of the MLPs, per block."""
+    residual_calibration: Calibration | None = None
+    """Of the residual stream, per layer from -1 on."""
+    positions: tuple[str, ...] = POSITIONS
+    """Where residuals and what is like them are read; of POSITION_NAMES, in that order."""
+    residual_sites: tuple[str, ...] = ("pre", "post")
+    """Of `pre`, `mid`, `post`; the stream between blocks is both pre and post."""
     pattern_rows: tuple[int, ...] = ()
     """Rows whose whole attention pattern is kept."""
     coordinates: dict[str, Coordinate] = field(default_factory=dict)
@@ -72,7 +80,11 @@ class Scene:
 
 @runtime_checkable
 class Collector(Protocol):
-    """An instrument that hangs on the model while batches run through it."""
+    """An instrument that hangs on the model while batches run through it.
+
+    A class may also set `version` (1 unless given): a higher one says that what it writes
+    changed, so that files of the older one are not taken for finished.
+    """
 
     name: ClassVar[str]
 
@@ -95,3 +107,24 @@ class Collector(Protocol):
 
     def store(self, arrays: Arrays) -> None:
         """Copy what the last forward pass gave into the rows of `arrays`."""
+
+
+@runtime_checkable
+class OfAdapter(Collector, Protocol):
+    """A collector that reads an adapter: files of the base model have none of its datasets."""
+
+    absent: ClassVar[str]
+    """Why, in one sentence: it becomes an attribute of those files."""
+
+
+@runtime_checkable
+class SecondPass(Collector, Protocol):
+    """A collector that sends the rows through the model again once all scores are known."""
+
+    def second_pass(self, packer: Packer, scores: Scores, arrays: Arrays) -> None:
+        """Run the model and fill the rows of `arrays`; the other collectors are detached."""
+
+
+def version_of(kind: type[Any]) -> int:
+    """Return the version of what a collector writes."""
+    return int(getattr(kind, "version", 1))

@@ -91,7 +91,8 @@ def context_plan(
             fix="set bos_token in the tokenizer, or leave this context out",
         )
     prompts = tuple(known[text] for text in texts)
-    return replace(own, prompts=prompts, prompt_format=f"{prompt_format.name}/{name}")
+    named = f"{prompt_format.name}/{name}"
+    return replace(own, prompts=prompts, prompt_format=named, asked=())
 
 
 def context_kind(name: str) -> str:

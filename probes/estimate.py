@@ -8,16 +8,12 @@ from typing import Any
 
 import torch
 
-from critical_phase.errors import StoreError
+from critical_phase.errors import ConfigError, StoreError
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.settings import CollectSettings
-from critical_phase.probes.sparsity import NAMES
 from critical_phase.probes.store import Kind, read_attrs
+from critical_phase.probes.unit_sizes import lora_ranks, own_bytes, unit_bytes
 from critical_phase.probes.units import Unit, unit_path
-
-_OVERHEAD = {"scores": 35_000, "activations": 75_000}
-"""Bytes of axes, attributes and headers; measured, and the same for every model."""
-_SUMMARIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +25,7 @@ class Estimate:
     """Units whose files are there, of this plan and these adapters."""
     rows: int
     bytes_per_unit: int
-    """Scores and activations of one checkpoint."""
+    """Scores and activations of one checkpoint; the base takes less where adapters are read."""
     bytes_needed: int
     """For all units that are not there yet."""
     bytes_free: int
@@ -49,8 +45,9 @@ def estimate(
     *,
     settings: CollectSettings | None = None,
     dtype: torch.dtype = torch.float32,
+    model: Any = None,
 ) -> Estimate:
-    """Count units and bytes; no file is written and no model is needed.
+    """Count units and bytes; no file is written, and only own collectors need the model.
 
     Args:
         run: Run folder; need not exist.
@@ -58,37 +55,41 @@ def estimate(
         plan: The rows.
         units: What would be collected.
         settings: What would be stored.
-        dtype: Type of the model's weights.
+        dtype: Type of the model's weights, where no model is given.
+        model: The base model; needed where settings name collectors of the user's own.
+
+    Raises:
+        ConfigError: Own collectors are named and no model is given, or they break the contract.
+        CheckpointError: LoRA modules are to be read and an adapter cannot be.
     """
     settings = settings or CollectSettings()
     existing = tuple(unit for unit in units if _there(run, unit, plan, settings))
-    size = unit_bytes(config, plan, settings, dtype)
+    kind = dtype if model is None else model.dtype
+    ranks = lora_ranks(units) if "lora_hidden" in settings.collectors else ()
+    own = _own(model, plan, settings)
+    base = unit_bytes(config, plan, settings, kind) + own
+    size = unit_bytes(config, plan, settings, kind, ranks) + own
+    missing = [unit for unit in units if unit not in existing]
     return Estimate(
         units=tuple(units),
         existing=existing,
         rows=plan.rows,
         bytes_per_unit=size,
-        bytes_needed=size * (len(units) - len(existing)),
+        bytes_needed=sum(base if unit.checkpoint is None else size for unit in missing),
         bytes_free=shutil.disk_usage(_existing_parent(run)).free,
     )
 
 
-def unit_bytes(config: Any, plan: Plan, settings: CollectSettings, dtype: torch.dtype) -> int:
-    """Estimate the size of one unit's files."""
-    text = config.get_text_config()
-    blocks, width, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
-    rows, keys = plan.rows, int(plan.key_length.max())
-    size = _OVERHEAD["scores"] + rows * 4 * 8
-    size += _OVERHEAD["activations"] if settings.collectors else 0
-    if "residual" in settings.collectors:
-        item = settings.storage(dtype).itemsize
-        size += (blocks + 1) * rows * 2 * (width * item + 4)
-    if "attention" in settings.collectors:
-        size += blocks * rows * heads * 4 * (keys + _SUMMARIES)
-        size += blocks * len(settings.pattern_rows) * heads * keys * keys * 4
-    if "sparsity" in settings.collectors:
-        size += blocks * rows * len(NAMES) * 4
-    return size
+def _own(model: Any, plan: Plan, settings: CollectSettings) -> int:
+    named = {one.name for one in settings.own_collectors} & set(settings.collectors)
+    if not named:
+        return 0
+    if model is None:
+        raise ConfigError(
+            f"how much {sorted(named)[0]} stores is known from the model alone",
+            fix="give the model to estimate",
+        )
+    return own_bytes(model, plan, settings)
 
 
 def _there(run: Path, unit: Unit, plan: Plan, settings: CollectSettings) -> bool:

@@ -5,7 +5,7 @@ so the packed layout is compared with single rows before it is used.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,14 @@ from torch import Tensor
 from critical_phase.errors import ConfigError
 from critical_phase.probes.batches import Batch, Layout, Packer
 from critical_phase.probes.collector import Scene
-from critical_phase.probes.forward import allocate, attached, one_pass, read_stem
-from critical_phase.probes.plan import Plan
+from critical_phase.probes.forward import (
+    allocate,
+    attached,
+    one_pass,
+    read_stem,
+    refuse_short_memory,
+)
+from critical_phase.probes.plan import POSITIONS, Plan
 from critical_phase.probes.residual import Residual
 from critical_phase.probes.scoring import Scorer
 
@@ -60,7 +66,8 @@ def choose_layout(
     tolerance = TOLERANCES.get(scene.model.dtype, 1e-4)  # type: ignore[call-overload]
     try:
         difference = _difference(scene, packed, naive)
-    except _REFUSALS as error:
+    except (*_REFUSALS, MemoryError) as error:
+        refuse_short_memory(error)
         reason = f"packed rows raise {type(error).__name__} in this model"
         difference = float("inf")
     else:
@@ -102,7 +109,8 @@ def choose_score_layout(
         name = packer.layout + (f" after {packer.shared} shared tokens" if packer.shared else "")
         try:
             ours = _scores(scene, packer, packer.few(questions))[:, rows]
-        except _REFUSALS as error:
+        except (*_REFUSALS, MemoryError) as error:
+            refuse_short_memory(error)
             reasons.append(f"{name}: {type(error).__name__} in this model")
             continue
         gaps = np.abs(ours - reference) / np.maximum(np.abs(reference), 1.0)
@@ -145,7 +153,8 @@ def _difference(scene: Scene, packed: Packer, naive: Packer) -> float:
 
 def _read(scene: Scene, batches: list[Batch]) -> tuple[Tensor, Tensor]:
     """Return residuals [layer, row, position, d] and scores [row, 1, 1] of a few batches."""
-    residual, scorer = Residual(scene), Scorer(scene.sites.unembed, scene.plan.rows)
+    plain = replace(scene, positions=POSITIONS, residual_sites=("pre", "post"))
+    residual, scorer = Residual(plain), Scorer(scene.sites.unembed, scene.plan.rows)
     sizes = {
         "layer": scene.sites.layers + 1,
         "row": scene.plan.rows,

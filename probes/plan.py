@@ -40,6 +40,9 @@ class Plan:
     """Whether the candidate is the right one."""
     prompt_format: str
     """Name of the format that made the tokens."""
+    asked: tuple[tuple[int, int], ...] = ()
+    """First token of the question's own text and the one after its last, one pair per prompt;
+    the rest of a prompt is template. Empty where the tokenizer cannot tell."""
 
     @property
     def rows(self) -> int:
@@ -147,7 +150,29 @@ def make_plan(
         candidate=np.array([c for _, c in pairs], dtype=np.int64),
         correct=np.array([questions[q].answer == c for q, c in pairs], dtype=np.bool_),
         prompt_format=prompt_format.name,
+        asked=_asked(questions, tokenizer, prompt_format, prompts),
     )
+
+
+def _asked(
+    questions: Sequence[Question],
+    tokenizer: PreTrainedTokenizerBase,
+    prompt_format: PromptFormat,
+    prompts: Sequence[tuple[int, ...]],
+) -> tuple[tuple[int, int], ...]:
+    """Find the question's own text among each prompt's tokens; a token on its edge counts."""
+    if not tokenizer.is_fast:
+        return ()
+    spans: list[tuple[int, int]] = []
+    before = len(prompt_format.template.split("{question}")[0])
+    for item, prompt in zip(questions, prompts, strict=True):
+        text, stop = prompt_format.prompt(item.question), before + len(item.question)
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = found["offset_mapping"] if text else []
+        start = len(prompt) - len(offsets)
+        own = [i for i, (a, b) in enumerate(offsets) if a < stop and b > before]
+        spans.append((start + own[0], start + own[-1] + 1) if own else (start, start))
+    return tuple(spans)
 
 
 def check_fits(plan: Plan, max_positions: int | None) -> None:

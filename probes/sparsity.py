@@ -9,10 +9,20 @@ from torch import Tensor
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.collector import Arrays, Calibration, Coordinate, Dataset, Scene
 from critical_phase.probes.hooks import Hook, Hooks
-from critical_phase.probes.sparsity_metrics import METRICS, largest_dimensions, sparsity
+from critical_phase.probes.sparsity_metrics import (
+    METRICS,
+    largest_dimensions,
+    pair_of_parts,
+    sorted_parts,
+)
+from critical_phase.probes.sparsity_more import MORE, more_metrics
 
 HOOK_NAME = "blocks.{block}.mlp.hook_post"
-NAMES = (*METRICS, *(f"{name}_trimmed" for name in METRICS))
+_AT_ONCE = 1 << 20
+"""Values that are measured together."""
+NAMES = tuple(
+    name + ending for group in (METRICS, MORE) for ending in ("", "_trimmed") for name in group
+)
 
 
 class Sparsity:
@@ -23,14 +33,17 @@ class Sparsity:
     """
 
     name: ClassVar[str] = "sparsity"
+    version: ClassVar[int] = 2
+    """2: also the metrics of `sparsity_more`."""
 
     def __init__(self, scene: Scene) -> None:
-        """Note the sites and, per block, which dimensions stay when massive ones go."""
+        """Note the sites and what the base model fixed."""
         assert scene.calibration is not None
         self._calibration = scene.calibration
         self._blocks = scene.sites.layers
         self._hooks = post_hooks(scene, self._read)
-        self._kept: dict[int, Tensor] = {}
+        self._eps = torch.from_numpy(self._calibration.eps)
+        self._massive = torch.from_numpy(self._calibration.massive)
         self._values: dict[int, Tensor] = {}
         self._batch: Batch | None = None
 
@@ -66,26 +79,28 @@ class Sparsity:
         """Copy every block's metrics to its rows."""
         assert self._batch is not None
         rows = torch.from_numpy(self._batch.rows)
-        for block in range(self._blocks):
-            arrays["sparsity"][block].index_copy_(0, rows, self._values.pop(block).cpu())
+        at_once = max(1, _AT_ONCE // self._values[0].numel())
+        for begin in range(0, self._blocks, at_once):
+            blocks = range(begin, min(begin + at_once, self._blocks))
+            found = self._metrics(blocks, [self._values.pop(block) for block in blocks])
+            arrays["sparsity"][begin : blocks.stop].index_copy_(1, rows, found.cpu())
         arrays["sparsity_eps"].copy_(torch.from_numpy(self._calibration.eps))
         arrays["massive_dimensions"].copy_(torch.from_numpy(self._calibration.massive))
 
     def _read(self, block: int, x: Tensor) -> None:
         assert self._batch is not None
-        values = answer_ends(x, self._batch)
-        eps = float(self._calibration.eps[block])
-        kept = self._keep(block, values)
-        whole = sparsity(values, eps)
-        trimmed = sparsity(values[:, kept], eps)
-        self._values[block] = torch.stack([*whole.values(), *trimmed.values()], dim=1)
+        self._values[block] = answer_ends(x, self._batch)
 
-    def _keep(self, block: int, values: Tensor) -> Tensor:
-        if block not in self._kept:
-            mask = torch.ones(values.shape[1], dtype=torch.bool)
-            mask[torch.from_numpy(self._calibration.massive[block])] = False
-            self._kept[block] = mask.nonzero()[:, 0].to(values.device)
-        return self._kept[block]
+    def _metrics(self, blocks: range, values: list[Tensor]) -> Tensor:
+        """Measure [block, row, metric] of some blocks together: small rows cost their calls."""
+        rows, device = len(values[0]), values[0].device
+        chosen = slice(blocks.start, blocks.stop)
+        eps = self._eps[chosen].to(device).repeat_interleave(rows)
+        massive = self._massive[chosen].to(device).repeat_interleave(rows, dim=0)
+        parts = sorted_parts(torch.cat(values), massive)
+        groups = (*pair_of_parts(*parts, eps), *more_metrics(*parts))
+        found = [value for group in groups for value in group.values()]
+        return torch.stack(found, dim=1).reshape(len(values), rows, -1)
 
 
 class Calibrator:
@@ -99,15 +114,24 @@ class Calibrator:
         self._squares: dict[int, Tensor] = {}
         self._rows = 0
         self._batch: Batch | None = None
+        self._sizes: dict[int, Tensor] = {}
 
     def attached(self) -> Hooks:
         """Hang on the input of every block's last MLP map."""
         return Hooks(self._hooks)
 
     def start(self, batch: Batch) -> None:
-        """Count the rows of the next forward pass."""
+        """Read the rows of the next forward pass."""
         self._batch = batch
-        self._rows += len(batch.rows)
+        self._sizes.clear()
+
+    def add(self) -> None:
+        """Count what the last forward pass gave, once it ended: one that fails counts nothing."""
+        assert self._batch is not None
+        self._rows += len(self._batch.rows)
+        for block, size in self._sizes.items():
+            self._sums[block] = self._sums.get(block, 0.0) + size.sum(0)
+            self._squares[block] = self._squares.get(block, 0.0) + size.square().sum(0)
 
     def result(self) -> Calibration:
         """Sum up: per block mean + one (population) standard deviation, and top dimensions."""
@@ -122,9 +146,7 @@ class Calibrator:
 
     def _read(self, block: int, x: Tensor) -> None:
         assert self._batch is not None
-        size = answer_ends(x, self._batch).abs().double().cpu()
-        self._sums[block] = self._sums.get(block, 0.0) + size.sum(0)
-        self._squares[block] = self._squares.get(block, 0.0) + size.square().sum(0)
+        self._sizes[block] = answer_ends(x, self._batch).abs().double().cpu()
 
 
 def post_hooks(scene: Scene, read: object) -> list[Hook]:

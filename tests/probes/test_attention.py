@@ -9,7 +9,7 @@ import torch
 
 from critical_phase.errors import CheckpointError
 from critical_phase.probes import CollectSettings, Plan, attention_row
-from critical_phase.probes.attention_row import query_rows
+from critical_phase.probes.attention_row import query_rows, seen_rows
 from critical_phase.probes.attention_summary import SUMMARIES, summarise
 from critical_phase.probes.instrument import make_scene, prepare
 
@@ -65,7 +65,7 @@ def test_every_kind_of_mask_gives_the_softmax_of_all_queries(kind: str) -> None:
     mask = {"none": None, "bool": seen, "additive": additive}[kind]
     scores = query @ key.repeat_interleave(2, dim=1).transpose(2, 3) * 0.3 + additive
     slots = torch.tensor([[5, 2], [0, 4]])
-    found = query_rows(query, key, mask, 0.3, slots)
+    found = query_rows(query, key, seen_rows(mask, slots, key.shape[2]), 0.3, slots)
     for line in range(2):
         expected = scores.softmax(-1)[line][:, slots[line]]
         torch.testing.assert_close(found[line], expected)

@@ -13,6 +13,7 @@ from critical_phase.probes.sparsity_metrics import (
     largest_dimensions,
     massive_count,
     sparsity,
+    sparsity_pair,
 )
 
 N = 200_000
@@ -103,3 +104,18 @@ def test_massive_dimensions_are_the_largest_percent() -> None:
     assert massive_count(250) == 3
     assert largest_dimensions(mean).tolist() == [3, 77, 200]
     assert massive_count(10) == 1
+
+
+def test_a_pair_is_what_both_sets_of_dimensions_give_alone() -> None:
+    x = torch.from_numpy(np.random.default_rng(3).normal(size=(12, 300)) ** 3).float()
+    massive = torch.tensor([4, 17, 250])
+    x[:6, massive] *= 1e4
+    x[7, massive] = x[7, :3].clone()  # ties with values that stay
+    x[8, massive] = 0.0
+    x[9, 20:] = 0.0
+    x[10] = 0.0
+    rest = torch.tensor([i for i in range(300) if i not in massive.tolist()])
+    for found, part in zip(sparsity_pair(x, 0.5, massive), (x, x[:, rest]), strict=True):
+        alone = sparsity(part, 0.5)
+        for name in METRICS:
+            torch.testing.assert_close(found[name], alone[name], rtol=2e-5, atol=2e-6)
