@@ -14,6 +14,7 @@ from critical_phase.probes.landing import (
     fresh_logits,
     is_neutral,
     is_whole,
+    plain_logits,
 )
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.units import Unit
@@ -114,10 +115,11 @@ def _adapters(
         return None
     moving = next((c for c in reversed(whole) if not is_neutral(c)), None)
     ids = _longest_row(plan, model.device)
+    before = plain_logits(model, ids)
     expected = None if moving is None else fresh_logits(model, moving, ids)
     slot = AdapterSlot.attach(model, moving or whole[0], base_sha256=base_sha256)
     if moving is not None and expected is not None:
-        check_landing(slot, moving, ids, expected)
+        check_landing(slot, moving, ids, expected, before)
     return slot
 
 
@@ -126,11 +128,12 @@ def _full(model: Any, checkpoints: Sequence[Checkpoint], plan: Plan) -> FullSlot
     first = next((c for c in reversed(checkpoints) if is_whole(c)), None)
     if first is None:
         return None
+    ids = _longest_row(plan, model.device)
+    before = plain_logits(model, ids)
     slot = FullSlot.attach(model, first)
     moving = next((c for c in reversed(checkpoints) if is_whole(c) and not slot.is_base(c)), None)
     if moving is not None:
-        ids = _longest_row(plan, model.device)
-        check_landing(slot, moving, ids, fresh_full_logits(model, moving, ids))
+        check_landing(slot, moving, ids, fresh_full_logits(model, moving, ids), before)
     return slot
 
 

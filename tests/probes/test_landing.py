@@ -34,7 +34,8 @@ from critical_phase.probes import (
     read_scores,
     unit_path,
 )
-from critical_phase.probes.landing import StaleAdapters, is_neutral
+from critical_phase.probes.landing import is_neutral
+from critical_phase.probes.stale import StaleAdapters
 
 LEAN = CollectSettings(())
 
