@@ -50,7 +50,8 @@ def read(dataset: Any, index: int | None = None) -> np.ndarray:
         space = dataset.id.get_space()
         space.select_hyperslab((index, *(0,) * len(shape)), (1, *shape))
         dataset.id.read(h5py.h5s.create_simple((1, *shape)), space, raw, mtype=_type())
-    return (raw.astype(np.uint32) << 16).view(np.float32)
+    wide = raw.astype(np.uint32)
+    return np.left_shift(wide, 16, out=wide).view(np.float32)
 
 
 def _type() -> Any:

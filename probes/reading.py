@@ -6,9 +6,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
-from critical_phase.errors import StoreError
+from critical_phase.errors import CriticalPhaseError, StoreError
 from critical_phase.probes import bfloat16
+from critical_phase.probes.raw_chunks import read_checked
 
 _COLLECT_AGAIN = "delete the file and run probe collect again; finished files are kept"
 
@@ -23,14 +25,38 @@ def opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise StoreError("no such file", where=str(path), fix="run probe collect first")
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _open(path) as file:
             yield file
-    except (OSError, RuntimeError) as error:
-        raise StoreError(
-            f"the file is damaged or not HDF5: {str(error).splitlines()[0]}",
-            where=str(path),
-            fix=_COLLECT_AGAIN,
-        ) from error
+    except CriticalPhaseError:
+        raise
+    # Damaged headers come out of h5py as any of these.
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise damage(error, path) from error
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        # A process must open a file in one way: here somebody holds it open with locks.
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")
+
+
+def read_axes(file: h5py.File) -> None:
+    """Read every axis of a file, which checks its checksum; `dataset_names` leaves them out."""
+    for item in file.values():
+        if isinstance(item, h5py.Dataset) and item.is_scale:
+            item[()]
+
+
+def damage(error: Exception, path: Path) -> StoreError:
+    """Say in one line what HDF5 found wrong, with a remedy."""
+    found = (str(error).splitlines() or [repr(error)])[0]
+    return StoreError(
+        f"the file is damaged or not HDF5: {found}", where=str(path), fix=_COLLECT_AGAIN
+    )
 
 
 def read_array(file: h5py.File, path: Path, name: str, layer: int | None = None) -> np.ndarray:
@@ -39,6 +65,25 @@ def read_array(file: h5py.File, path: Path, name: str, layer: int | None = None)
     Raises:
         StoreError: No such dataset or layer.
     """
+    found = find_dataset(file, path, name)
+    index = None if layer is None else layer_index(file, path, found, layer)
+    if h5py.check_string_dtype(found.dtype) is not None:
+        return np.asarray(found.asstr()[()])
+    if index is not None and (values := read_checked(file, found, index)) is not None:
+        return values
+    if bfloat16.is_bfloat16(found):
+        return bfloat16.read(found, index)
+    values = np.asarray(found[()] if index is None else found[index])
+    # torch converts halves twenty times as fast as NumPy, to the same numbers.
+    return torch.from_numpy(values).float().numpy() if values.dtype == np.float16 else values
+
+
+def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
+    """Return a dataset by name.
+
+    Raises:
+        StoreError: The file has none of this name.
+    """
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
         raise StoreError(
@@ -46,13 +91,7 @@ def read_array(file: h5py.File, path: Path, name: str, layer: int | None = None)
             where=str(path),
             fix="collect again with the collector that writes it",
         )
-    index = None if layer is None else _layer_index(file, path, found, layer)
-    if h5py.check_string_dtype(found.dtype) is not None:
-        return np.asarray(found.asstr()[()])
-    if bfloat16.is_bfloat16(found):
-        return bfloat16.read(found, index)
-    values = np.asarray(found[()] if index is None else found[index])
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+    return found
 
 
 def dataset_names(file: h5py.File) -> tuple[str, ...]:
@@ -67,7 +106,12 @@ def dataset_names(file: h5py.File) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _layer_index(file: h5py.File, path: Path, dataset: h5py.Dataset, layer: int) -> int:
+def layer_index(file: h5py.File, path: Path, dataset: h5py.Dataset, layer: int) -> int:
+    """Return the place of a layer, or of a block, along the first axis.
+
+    Raises:
+        StoreError: The dataset has no layers, or not this one.
+    """
     axis = dataset.dims[0].label
     layers = file[axis][()].tolist() if axis in ("layer", "block") else []
     if layer not in layers:

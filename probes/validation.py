@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 
 from critical_phase.errors import StoreError
-from critical_phase.probes.reading import dataset_names, opened, read_array
+from critical_phase.probes.finite import COUNT
+from critical_phase.probes.reading import dataset_names, opened, read_array, read_axes
 from critical_phase.probes.store import CONVENTIONS
 
 _OF_ALL = (
@@ -52,6 +53,8 @@ class FileSummary:
     """Rows of the plan; questions in an effects file."""
     datasets: tuple[str, ...]
     size_bytes: int
+    non_finite: int
+    """Values that are infinite or not a number, as the file states; 0 but in activations."""
 
 
 def validate(path: Path) -> FileSummary:
@@ -68,8 +71,13 @@ def validate(path: Path) -> FileSummary:
         problems += _attribute_problems(file, kind)
         for name in REQUIRED_DATASETS.get(kind, ()):
             problems += [] if name in names else [f"no dataset {name}"]
+        read_axes(file)
+        found = 0
         for name in names:
-            problems += _dataset_problems(file, path, name)
+            breaches, count = _dataset_problems(file, path, name)
+            problems += breaches
+            found += count
+        problems += _non_finite_problems(file, kind, found)
         problems += _effect_problems(file, path, names) if kind == "effects" else []
         if problems:
             raise StoreError(
@@ -85,6 +93,7 @@ def validate(path: Path) -> FileSummary:
             rows=len(file["question" if kind == "effects" else "row"]),
             datasets=names,
             size_bytes=path.stat().st_size,
+            non_finite=found,
         )
 
 
@@ -103,7 +112,8 @@ def _attribute_problems(file: h5py.File, kind: str) -> list[str]:
     return problems
 
 
-def _dataset_problems(file: h5py.File, path: Path, name: str) -> list[str]:
+def _dataset_problems(file: h5py.File, path: Path, name: str) -> tuple[list[str], int]:
+    """Name breaches of one dataset, and count its values that are not finite."""
     found, problems = file[name], []
     for axis, dim in enumerate(found.dims):
         if not len(dim) or dim[0].shape != (found.shape[axis],):
@@ -111,9 +121,19 @@ def _dataset_problems(file: h5py.File, path: Path, name: str) -> list[str]:
     if not found.fletcher32:
         problems.append(f"{name}: no checksum")
     values = read_array(file, path, name)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        problems.append(f"{name}: a value is not finite")
-    return problems
+    count = int(values.size - np.isfinite(values).sum()) if values.dtype.kind == "f" else 0
+    stated = int(found.attrs.get(COUNT, 0))
+    if count != stated:
+        problems.append(f"{name}: {count} values are not finite, {stated} stated")
+    return problems, count
+
+
+def _non_finite_problems(file: h5py.File, kind: str, count: int) -> list[str]:
+    """Only activations may have values that are not finite, and must say how many."""
+    if count and kind in ("scores", "effects"):
+        return [f"{count} values are not finite, which {kind} must be"]
+    stated = int(file.attrs.get(COUNT, 0))
+    return [] if stated == count else [f"{count} values are not finite, the root states {stated}"]
 
 
 def _effect_problems(file: h5py.File, path: Path, names: tuple[str, ...]) -> list[str]:

@@ -30,6 +30,7 @@ COMMANDS = {
     "browse": ("browse", "Open a report, or the index of runs, in the web browser."),
     "status": ("status", "Show which units of a run are done, missing or failed."),
     "validate": ("validate", "Check stored files against the format document."),
+    "export": ("export", "Copy stored files to float32 HDF5, npz or safetensors."),
     "sites": ("sites", "List the places of a model that can be hooked."),
     "organism": ("organism", "Make the embedded model, or a sibling, anew."),
 }

@@ -1,13 +1,16 @@
 """`probe status`: which units of a run are done, missing or failed."""
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
 from critical_phase.cli.console import brief_steps, result, result_json
-from critical_phase.cli.run_folder import RunFolder, open_run
+from critical_phase.cli.run_folder import BASE, RunFolder, open_run
 from critical_phase.cli.series_files import known_steps
+
+STORED = ("scores", "activations", "effects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,37 +27,104 @@ class HeadStatus:
     effects: tuple[int, ...]
     """Steps with side effects."""
     missing: tuple[int, ...]
-    """Steps with an adapter and no scores."""
+    """Steps with an adapter and no scores; in a context, those that the run has scored."""
+    missing_activations: tuple[int, ...]
+    """Steps with scores and no activations, where the head has activations at other steps."""
+    failed: tuple[int, ...]
+    """Steps at which a unit failed and was not repaired."""
+    bytes: int
+    """Size of the head's scores, activations and effects."""
 
 
 def run_status(run: RunFolder) -> tuple[HeadStatus, ...]:
     """Say for every head which steps are saved, scored and recorded."""
-    kinds = ("heads", "scores", "effects")
+    kinds = ("heads", *STORED)
     found = {p.name for kind in kinds for p in (run.path / kind).glob("*") if p.is_dir()}
-    return tuple(_head_status(run, head) for head in sorted({*found, *run.known_heads()}))
+    made = []
+    for head in sorted({BASE, *found, *run.known_heads()}):
+        saved = known_steps(run, head) if head in run.known_heads() else ()
+        made.append(_head_status(run.path, head, saved, (0,) if head == BASE else saved))
+    return tuple(made)
 
 
-def _head_status(run: RunFolder, head: str) -> HeadStatus:
-    saved = known_steps(run, head) if head in run.known_heads() else ()
-    scored = _steps(run.path / "scores" / head)
-    missing = tuple(step for step in saved if step not in scored)
-    activations, effects = (_steps(run.path / k / head) for k in ("activations", "effects"))
-    return HeadStatus(head, saved, scored, activations, effects, missing)
-
-
-def context_counts(run: RunFolder) -> dict[str, int]:
-    """Count the scores files of every context, another task among them."""
+def context_status(run: RunFolder) -> dict[str, tuple[HeadStatus, ...]]:
+    """Say for every context, another task among them, which steps of the run are scored."""
     folders = sorted(path for path in (run.path / "contexts").glob("*") if path.is_dir())
-    return {path.name: len(list(path.glob("scores/*/step-????????.h5"))) for path in folders}
+    scored = {p.name: _steps(p) for p in sorted((run.path / "scores").glob("*")) if p.is_dir()}
+    return {
+        folder.name: tuple(
+            _head_status(folder, head, (), scored.get(head, ()))
+            for head in sorted({*scored, *(p.name for p in (folder / "scores").glob("*"))})
+        )
+        for folder in folders
+    }
+
+
+def failed_units(folder: Path) -> tuple[str, ...]:
+    """Name the units of a run or a context that failed, such as `collect-base-step-00000000`."""
+    return tuple(sorted(file.stem for file in folder.glob("failed/*.json")))
+
+
+def size_bytes(path: Path) -> int:
+    """Add up the sizes of all files below a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _head_status(
+    folder: Path, head: str, saved: tuple[int, ...], wanted: tuple[int, ...]
+) -> HeadStatus:
+    scored, activations, effects = (_steps(folder / kind / head) for kind in STORED)
+    unit = re.compile(rf"[a-z]+-{re.escape(head)}-step-(\d{{8}})")
+    failed = {int(m[1]) for name in failed_units(folder) if (m := unit.fullmatch(name))}
+    return HeadStatus(
+        head=head,
+        saved=saved,
+        scored=scored,
+        activations=activations,
+        effects=effects,
+        missing=tuple(step for step in wanted if step not in scored),
+        missing_activations=tuple(s for s in scored if activations and s not in activations),
+        failed=tuple(sorted(failed)),
+        bytes=sum(size_bytes(folder / kind / head) for kind in STORED),
+    )
 
 
 def _steps(folder: Path) -> tuple[int, ...]:
     return tuple(sorted(int(p.stem.removeprefix("step-")) for p in folder.glob("step-????????.h5")))
 
 
-def size_bytes(path: Path) -> int:
-    """Add up the sizes of all files below a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def lines(heads: tuple[HeadStatus, ...]) -> list[str]:
+    """Write one line per head: what there is, and what is missing or failed."""
+    made = []
+    for head in heads:
+        gaps = {
+            "missing": head.missing,
+            "without activations": head.missing_activations,
+            "failed": head.failed,
+        }
+        tail = "".join(f", {name} {brief_steps(steps)}" for name, steps in gaps.items() if steps)
+        made.append(
+            f"{head.head:10} {len(head.saved):>4} saved {len(head.scored):>4} scored "
+            f"{len(head.activations):>4} with activations {len(head.effects):>4} with effects "
+            f"{head.bytes / 1e6:>9.1f} MB{tail}"
+        )
+    return made
+
+
+def context_line(name: str, heads: tuple[HeadStatus, ...]) -> str:
+    """Write what one context has in one line."""
+    gaps = [
+        f", {head.head} {word} {brief_steps(steps)}"
+        for head in heads
+        for word, steps in (("missing", head.missing), ("failed", head.failed))
+        if steps
+    ]
+    size = sum(head.bytes for head in heads) / 1e6
+    return f"context {name}: {_scored(heads)} scored, {size:.1f} MB{''.join(gaps)}"
+
+
+def _scored(heads: tuple[HeadStatus, ...]) -> int:
+    return sum(len(head.scored) for head in heads)
 
 
 @click.command("status")
@@ -64,23 +134,23 @@ def command(*, path: Path, as_json: bool) -> None:
     """Show which units of the run at PATH are done, missing or failed."""
     run = open_run(path)
     heads = run_status(run)
-    folders = (run.path, *(run.path / "contexts").glob("*"))
-    failed = sorted(file.stem for folder in folders for file in folder.glob("failed/*.json"))
-    contexts = context_counts(run)
+    contexts = context_status(run)
+    folders = (run.path, *(run.path / "contexts" / name for name in contexts))
+    failed = sorted(name for folder in folders for name in failed_units(folder))
     size = size_bytes(run.path)
     if as_json:
         values = {"heads": [asdict(head) for head in heads], "failed": failed, "bytes": size}
-        result_json({"schema_version": 1, "contexts": contexts, **values})
-        return
-    for head in heads:
-        missing = f", missing {brief_steps(head.missing)}" if head.missing else ""
-        result(
-            f"{head.head:10} {len(head.saved):>4} saved {len(head.scored):>4} scored "
-            f"{len(head.activations):>4} with activations {len(head.effects):>4} with effects"
-            f"{missing}"
+        result_json(
+            {
+                "schema_version": 1,
+                "contexts": {name: _scored(found) for name, found in contexts.items()},
+                "context_heads": {n: [asdict(h) for h in found] for n, found in contexts.items()},
+                **values,
+            }
         )
-    for name, count in contexts.items():
-        result(f"context {name}: {count} scored")
+        return
+    for line in [*lines(heads), *(context_line(n, found) for n, found in contexts.items())]:
+        result(line)
     for name in failed:
         result(f"failed: {name}")
     done = (run.analysis / "findings.json").is_file()

@@ -1,15 +1,18 @@
 """`probe validate`: check stored files against the format document and the manifest."""
 
-import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from critical_phase.checkpoints import file_sha256
-from critical_phase.cli.console import result
+from critical_phase.cli.console import result, result_json
 from critical_phase.cli.unfinished import unfinished_training
-from critical_phase.errors import InputError, StoreError
-from critical_phase.probes import validate
+from critical_phase.errors import InputError
+from critical_phase.probes import Checked, FileSummary, check_paths, stored_files
+
+PROBLEMS = 1
 
 
 def files_below(path: Path) -> list[Path]:
@@ -18,8 +21,7 @@ def files_below(path: Path) -> list[Path]:
     Raises:
         InputError: There is none.
     """
-    files = [path] if path.is_file() else sorted(path.rglob("step-*.h5"))
-    if files:
+    if files := stored_files(path):
         return files
     if (stopped := unfinished_training(path)) is not None:
         raise stopped
@@ -30,48 +32,57 @@ def files_below(path: Path) -> list[Path]:
     )
 
 
-def noted_hashes(run: Path) -> dict[Path, str]:
-    """Read the hash of every finished file from the manifests of a run and its contexts."""
-    noted: dict[Path, str] = {}
-    for manifest in sorted(run.rglob("manifest.jsonl")):
-        for line in manifest.read_text(encoding="utf-8").split("\n"):
-            try:
-                entry = json.loads(line)
-                noted[manifest.parent / entry["file"]] = entry["sha256"]
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # a line cut short by a crash: its file is checked by its content alone
-    return noted
+def lines(checked: Checked) -> list[str]:
+    """Write one line for every fault, then what was checked."""
+    made = [f"{one.file}: {one.problem}: {one.message}" for one in checked.faults]
+    made += [
+        f"{one.path}: {one.non_finite} values are not finite, as the file states"
+        for one in checked.sound
+        if one.non_finite
+    ]
+    if checked.unlisted:
+        made.append(f"{len(checked.unlisted)} sound files are in no manifest: collect lists them")
+    if checked.gone:
+        made.append(f"{len(checked.gone)} listed files are not there: see probe status")
+    hashes = f"{checked.hashes} hashes compared" if checked.hashes else "no hash to compare with"
+    return [*made, f"{len(checked.sound)} of {checked.files} files are sound, {hashes}"]
 
 
-def check_file(file: Path, noted: dict[Path, str]) -> None:
-    """Read one file in full.
+def to_json(checked: Checked) -> dict[str, Any]:
+    """Turn what was found into one object for scripts."""
+    return {
+        "schema_version": 1,
+        "sound": [_summary(one) for one in checked.sound],
+        "problems": [
+            {"file": str(one.file), "problem": one.problem, "message": one.message}
+            for one in checked.faults
+        ],
+        "hashes_compared": checked.hashes,
+        "not_in_a_manifest": [str(file) for file in checked.unlisted],
+        "listed_and_gone": [str(file) for file in checked.gone],
+    }
 
-    Raises:
-        StoreError: The content breaks the format, or is not what was written.
-    """
-    validate(file)
-    if file in noted and file_sha256(file) != noted[file]:
-        raise StoreError(
-            "the file is not the one that was written: its hash differs from the manifest's",
-            where=str(file),
-            fix="delete the file and run probe collect again",
-        )
+
+def _summary(one: FileSummary) -> dict[str, Any]:
+    return asdict(one) | {"path": str(one.path)}
 
 
 @click.command("validate")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def command(ctx: click.Context, *, path: Path) -> None:
-    """Read every stored file below PATH in full and check it."""
-    faults = 0
-    files = files_below(path)
-    noted = noted_hashes(path)
-    for file in files:
-        try:
-            check_file(file, noted)
-        except StoreError as error:
-            faults += 1
-            result(f"{error}")
-    checked = f", {len(noted)} hashes compared" if noted else ", no manifest to compare with"
-    result(f"{len(files) - faults} of {len(files)} files are sound{checked}")
-    ctx.exit(InputError.exit_code if faults else 0)
+def command(ctx: click.Context, *, paths: Sequence[Path], as_json: bool) -> None:
+    """Read the stored files of runs, or single files, in full and check them.
+
+    One line names each file that is damaged, half-written, foreign or not the one that was
+    written. Exit code 1 if there is any.
+    """
+    for path in paths:
+        files_below(path)
+    checked = check_paths(paths)
+    if as_json:
+        result_json(to_json(checked))
+    else:
+        for line in lines(checked):
+            result(line)
+    ctx.exit(PROBLEMS if checked.faults else 0)
