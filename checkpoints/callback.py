@@ -9,7 +9,7 @@ import contextlib
 import math
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,6 +34,8 @@ from critical_phase.checkpoints.training_log import LOG, LogRow, log_csv, read_l
 from critical_phase.errors import ConfigError
 
 MAKER = "DenseCheckpointCallback"
+OnSave = Callable[[Any, int, Path], None]
+"""Gets the model, the step, and the folder that the step will be saved in."""
 
 
 class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
@@ -48,6 +50,7 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         *,
         save_step0: bool = True,
         folder: str | Path | None = None,
+        on_save: OnSave | None = None,
     ) -> None:
         """Choose the steps; nothing is written before training begins.
 
@@ -56,9 +59,11 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
                 a list of numbers. The last step always belongs.
             save_step0: Save the untrained model too.
             folder: Where checkpoints and log.csv go; the Trainer's output_dir by default.
+            on_save: Called in the main process right before each save; it must leave the
+                model as it found it, and what it raises stops the training.
         """
         self._schedule = schedule if isinstance(schedule, str) else ",".join(map(str, schedule))
-        self._save_step0, self._given = save_step0, folder
+        self._save_step0, self._given, self._on_save = save_step0, folder, on_save
         self._folder = Path()
         self._wanted: frozenset[int] = frozenset()
         self._saved: dict[int, Path] = {}
@@ -160,8 +165,11 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
     def _save(self, args: TrainingArguments, state: TrainerState, given: Mapping[str, Any]) -> None:
         """Write weights and note under a temporary name and publish them at once."""
         path = self._folder / f"checkpoint-{state.global_step}"
+        model = getattr(given["model"], "_orig_mod", given["model"])  # what torch.compile wraps
+        if self._on_save is not None:
+            self._on_save(model, state.global_step, path)
         with _published(path) as temporary:
-            _write_weights(given["model"], given.get("processing_class"), temporary)
+            _write_weights(model, given.get("processing_class"), temporary)
             self._write_note(temporary, args, state)
         self._saved[state.global_step] = path
 
@@ -234,7 +242,6 @@ class DenseCheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
 def _write_weights(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write the adapter alone, or whole weights with what is needed to load them."""
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if isinstance(model, PeftModel):
         with quiet_peft():
             model.save_pretrained(

@@ -77,8 +77,16 @@ def replay(
     missing: Sequence[int],
     folder: TrainingFolder,
     progress: Callable[[int], None] | None = None,
+    visit: Callable[[TrainingLoop], None] | None = None,
 ) -> None:
     """Bring a loop to one missing step after the other and save each.
+
+    Args:
+        loop: Anywhere; it is restored from states.
+        missing: Steps to save, ascending.
+        folder: The finished head.
+        progress: Called with the step after every replayed step.
+        visit: Called with the loop at every missing step, before it is saved.
 
     Raises:
         CheckpointError: A step differs from its line in the log or from its saved adapter.
@@ -105,6 +113,8 @@ def replay(
                 _check_adapter(loop, folder, saved)
                 if progress is not None:
                     progress(loop.step)
+            if visit is not None:
+                visit(loop)
             writer.after_step(())
     loop.processes.wait()
 

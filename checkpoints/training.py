@@ -18,6 +18,9 @@ from critical_phase.checkpoints.training_state import TrainingFolder
 from critical_phase.checkpoints.write_behind import WriteBehind
 from critical_phase.errors import CheckpointError
 
+OnStep = Callable[[TrainingLoop], None]
+"""Looks at a training between two steps."""
+
 
 def train_head(
     model: PreTrainedModel,
@@ -29,6 +32,7 @@ def train_head(
     seed: int,
     pad_id: int,
     progress: Callable[[int], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> None:
     """Train an adapter from where its folder stands, saving it at the chosen steps.
 
@@ -43,6 +47,10 @@ def train_head(
         seed: Draws the adapter's start.
         pad_id: Any token; padding is masked.
         progress: Called with the step after every step.
+        on_step: Called in the main process with the loop at step 0, where the adapter is
+            fresh, and at every later step that is saved, before anything of it is
+            published; it must leave the loop as it found it. Other processes wait for it
+            in their next sum of gradients.
 
     Raises:
         ConfigError: Examples, recipe and model do not fit each other.
@@ -56,11 +64,14 @@ def train_head(
     if finished and not folder.missing(wanted):
         return
     loop = TrainingLoop(model, examples, recipe, seed=seed, pad_id=pad_id)
-    if not finished:
-        _continue(loop, recipe, wanted, folder, progress)
+    visit = on_step if on_step is not None and loop.processes.main else _pass_by
+    if finished:
+        visit(loop)
+    else:
+        _continue(loop, recipe, wanted, folder, progress, visit)
     loop.processes.wait()
     if missing := folder.missing(wanted):
-        replay(loop, missing, folder, progress)
+        replay(loop, missing, folder, progress, visit)
 
 
 def _continue(
@@ -69,12 +80,14 @@ def _continue(
     wanted: Sequence[int],
     folder: TrainingFolder,
     progress: Callable[[int], None] | None,
+    visit: OnStep,
 ) -> None:
     """Train from the newest state to the last step."""
     state = folder.newest_state()
     loop.processes.check_same_step(state.step if state else -1, loop.device)
     if loop.processes.main:
         folder.drop_after(state.step if state else -1)
+    visit(loop)
     log = state.log if state else []
     with WriteBehind() as thread:
         writer = StepWriter(loop, folder, thread, wanted)
@@ -88,7 +101,13 @@ def _continue(
             except CheckpointError:
                 writer.save_log(log)
                 raise
+            if loop.step in wanted:
+                visit(loop)
             writer.after_step(log)
             if progress is not None:
                 progress(loop.step)
         writer.finish(log)
+
+
+def _pass_by(loop: TrainingLoop) -> None:
+    """Look at nothing."""

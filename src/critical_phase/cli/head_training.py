@@ -27,6 +27,7 @@ from critical_phase.checkpoints import (
 )
 from critical_phase.cli.console import bar, say
 from critical_phase.cli.run_folder import HEADS, RunFolder
+from critical_phase.cli.train_collect import TrainCollect, at_steps
 from critical_phase.cli.training_data import TrainingData
 from critical_phase.errors import ConfigError
 
@@ -75,8 +76,15 @@ class HeadTraining:
         }
 
 
-def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
+def train_one(
+    head: HeadTraining, save_at: tuple[int, ...], collect: TrainCollect | None = None
+) -> None:
     """Train one head, or finish training what was stopped.
+
+    Args:
+        head: What fixes its adapters.
+        save_at: Steps to save.
+        collect: What to collect on the way; the main process alone does.
 
     Raises:
         CheckpointError: The folder holds a head of another training, or the loss broke.
@@ -91,20 +99,39 @@ def train_one(head: HeadTraining, save_at: tuple[int, ...]) -> None:
     )
     style = prompt_format(settings.prompt or "")
     examples = encode_examples(tokenizer, style, head.data.drawn(head.name))
-    folder = TrainingFolder(head.run.head(head.name), head.identity(model_sha256(model), examples))
+    base_sha256 = model_sha256(model)
+    folder = TrainingFolder(head.run.head(head.name), head.identity(base_sha256, examples))
+    live = None
+    if collect is not None and main_process():
+        live = collect.begin(head.run, head.name, settings, model, tokenizer, base_sha256)
     if folder.finished and not folder.missing(save_at):
         say(f"train {head.name}: finished before")
+        if collect is not None and live is not None:
+            collect.end(live, folder, save_at)
         # A kill right after the last step leaves a finished head without its examples.
         if main_process() and not head.examples_file.is_file():
             _write_examples(head, examples)
         return
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    visit = None
+    if collect is not None and live is not None:
+        visit = at_steps(live, folder, collect.steps(save_at))
     with bar(f"train {head.name}", recipe.steps) as progress:
         train_head(
-            model, examples, recipe, save_at, folder, seed=head.seed, pad_id=pad, progress=progress
+            model,
+            examples,
+            recipe,
+            save_at,
+            folder,
+            seed=head.seed,
+            pad_id=pad,
+            progress=progress,
+            on_step=visit,
         )
     if main_process():
         _write_examples(head, examples)
+    if collect is not None and live is not None:
+        collect.end(live, folder, save_at)
 
 
 def _write_examples(head: HeadTraining, examples: list[Example]) -> None:

@@ -1,7 +1,6 @@
 """`probe train`: train the heads, with a checkpoint at every step that matters."""
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from critical_phase.checkpoints import (
     ORGANISM,
     QuestionFile,
     Recipe,
-    adapter_identity,
     dtype_named,
-    list_series,
     load_model,
     main_process,
     negative_kind,
@@ -28,6 +25,7 @@ from critical_phase.checkpoints import (
 )
 from critical_phase.checkpoints.organism_set import DEFAULT_LR
 from critical_phase.checkpoints.parallel import launched_processes
+from critical_phase.cli.collect import PARTIAL
 from critical_phase.cli.console import brief_steps, result, say
 from critical_phase.cli.densify import densify_run
 from critical_phase.cli.head_training import HeadTraining, recipe_of, train_one
@@ -39,18 +37,23 @@ from critical_phase.cli.question_sets import (
     unrelated_texts,
 )
 from critical_phase.cli.run_folder import HEADS, RunFolder, read_record, update_record
-from critical_phase.cli.settings import TrainSettings, command_line, resolve
+from critical_phase.cli.settings import CollectSettings, TrainSettings, command_line, resolve
+from critical_phase.cli.train_collect import TrainCollect
 from critical_phase.cli.train_options import listed, train_options
+from critical_phase.cli.trained_heads import forget_heads, refuse_mixed_heads
 from critical_phase.cli.training_data import TrainingData, needs_base, prepare_data
-from critical_phase.errors import CheckpointError, ConfigError
+from critical_phase.errors import ConfigError
 
 PAPER_LR = 1e-4
-SHARED = ("prompt", "seed", "stratum", "train_size", "repeat_first")
-"""Settings, beside recipe and questions, that are the same for both heads of a run."""
 
 
 def train_run(
-    out: Path, settings: TrainSettings, *, command: str = "", overwrite: bool = False
+    out: Path,
+    settings: TrainSettings,
+    *,
+    command: str = "",
+    overwrite: bool = False,
+    collect: TrainCollect | None = None,
 ) -> RunFolder:
     """Train the heads of one run, or finish training what was stopped.
 
@@ -59,6 +62,7 @@ def train_run(
         settings: What to train on what.
         command: The command line to note in the run.
         overwrite: Train anew where the folder holds heads of other settings.
+        collect: What to collect on the way; says afterwards what became of it.
 
     Raises:
         InputError: Questions or model cannot be read, or the folder holds another training.
@@ -78,14 +82,20 @@ def train_run(
             fix="delete the heads first, or use another --out",
         )
     refuse_mixed_heads(run, data, recipe)
+    if collect is not None:
+        collect.check(settings)
+        collect.steps(save_at)
+        collect.take_questions(evaluation.questions)
     if overwrite:
         # What cannot be loaded must not cost the heads that are there.
         load_model(settings.model, dtype=dtype_named(settings.dtype))
         forget_heads(run, settings.heads)
     for head in settings.heads:
-        train_one(HeadTraining(head, run, data, recipe), save_at)
+        train_one(HeadTraining(head, run, data, recipe), save_at, collect)
     if main_process():
         _record(run, data, recipe, training, evaluation, command)
+        if collect is not None:
+            collect.record(run)
     return run
 
 
@@ -150,50 +160,6 @@ def check_names(settings: TrainSettings) -> None:
         )
 
 
-def forget_heads(run: RunFolder, heads: tuple[str, ...]) -> None:
-    """Delete heads with everything that was made from them."""
-    for head in heads:
-        for kind in ("heads", "scores", "activations", "effects", "contexts/*/scores"):
-            for folder in run.path.glob(f"{kind}/{head}"):
-                shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(run.analysis, ignore_errors=True)
-
-
-def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
-    """Refuse to put a head beside one of another recipe or other questions.
-
-    Their steps would not match, run.json would describe one of the two, and only this
-    head's questions are compared with those that are evaluated.
-
-    Raises:
-        CheckpointError: The other head of the run was trained otherwise.
-    """
-    settings = data.settings
-    if run.series_file.is_file():
-        raise CheckpointError(
-            "this run holds series that were made elsewhere",
-            where=str(run.series_file),
-            fix="train into another --out",
-        )
-    wanted = {
-        "recipe": recipe_values(recipe),
-        "question_set_sha256": questions_sha256(data.questions),
-        **{key: getattr(settings, key) for key in SHARED},
-    }
-    for other in run.trained_heads():
-        if other in settings.heads:
-            continue
-        note = adapter_identity(list_series(run.head(other)).checkpoints[0].path) or {}
-        for key, value in wanted.items():
-            if note.get(key) != value:
-                raise CheckpointError(
-                    f"the {other} head of this run was trained with another {key}: "
-                    f"{note.get(key)!r}, not {value!r}",
-                    where=str(run.head(other)),
-                    fix="train both heads again with --overwrite, or use another --out",
-                )
-
-
 def with_defaults(settings: TrainSettings) -> TrainSettings:
     """Fill in what depends on model and questions: prompt, learning rate, evaluation set."""
     organism = settings.model == ORGANISM
@@ -206,7 +172,7 @@ def with_defaults(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update=changes)
 
 
-def _dry_run(out: Path, settings: TrainSettings) -> None:
+def _dry_run(out: Path, settings: TrainSettings, collect: TrainCollect | None) -> None:
     """Print what a training would do, without doing it."""
     settings = with_defaults(settings)
     check_names(settings)
@@ -227,6 +193,10 @@ def _dry_run(out: Path, settings: TrainSettings) -> None:
     result(f"negatives: {settings.negatives}; steps: {recipe.steps}; answers: {data.places}")
     result(f"evaluate on {len(evaluation.questions)} questions")
     result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
+    if collect is not None:
+        collect.check(settings)
+        collect.take_questions(evaluation.questions)
+        result(f"collect on the way: {collect.plan_line(saved)}")
 
 
 def _refuse_beside_densify() -> None:
@@ -249,7 +219,11 @@ def _refuse_beside_densify() -> None:
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; the same as PATH.")
 @train_options
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'train'.")
+@click.option("--collect", is_flag=True, help="Collect every saved step on the way: docs/heads.md.")
+@click.option("--collect-limit", type=int, help="Draw this many evaluation questions for that.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="YAML file, sections 'train' and 'collect'."
+)
 @click.option("--overwrite", is_flag=True, help="Delete the heads that are there and train anew.")
 @click.option("--densify", help="Save these steps of a trained run too, by replaying: 64:256.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
@@ -257,6 +231,8 @@ def command(
     *,
     path: Path | None,
     out: Path | None,
+    collect: bool,
+    collect_limit: int | None,
     config: Path | None,
     overwrite: bool,
     densify: str | None,
@@ -275,13 +251,33 @@ def command(
             result(f"densified {head}: {brief_steps(steps) or 'nothing missing'}")
         return
     settings = resolve(TrainSettings, "train", config, **values)
+    collecting = _collecting(collect, collect_limit, config, overwrite=overwrite)
     if dry_run:
-        _dry_run(folder, settings)
+        _dry_run(folder, settings, collecting)
         return
-    run = train_run(folder, settings, command=command_line(), overwrite=overwrite)
+    run = train_run(
+        folder, settings, command=command_line(), overwrite=overwrite, collect=collecting
+    )
     if not main_process():
         return
     for text in read_record(run)["warnings"]:
         say(f"warning: {text}")
     result(f"trained {', '.join(run.trained_heads())}: {run.path}")
-    result(f"next: probe collect {shlex.quote(str(run.path))}")
+    lines = [] if collecting is None else collecting.lines()
+    for line in lines:
+        result(line)
+    whole = collecting is not None and collecting.whole
+    result(f"next: probe {'analyze' if whole else 'collect'} {shlex.quote(str(run.path))}")
+    if collecting is not None and collecting.failed:
+        click.get_current_context().exit(PARTIAL)
+
+
+def _collecting(
+    asked: bool, limit: int | None, config: Path | None, *, overwrite: bool
+) -> TrainCollect | None:
+    """Read what shall be collected while training, if anything."""
+    if not asked:
+        if limit is not None:
+            raise ConfigError("--collect-limit needs --collect", fix="give both, or neither")
+        return None
+    return TrainCollect(resolve(CollectSettings, "collect", config, limit=limit), overwrite)
