@@ -1,199 +1,304 @@
-"""What collecting a checkpoint costs: against the bare forward pass and the usual script.
+"""What collecting costs: against the bare forward pass, and against the usual ways.
 
-floor   bare sdpa forward of the same packed rows, merged weights, needed logits only
-ours    a whole unit: adapter swapped in, all collectors, scores, two HDF5 files, manifest
-usual   reload base and PEFT, boot TransformerLens' bridge, run_with_cache, gzip HDF5
+floor          bare sdpa forward of the same packed rows, merged weights, needed logits only
+ours           adapter swapped in, every default collector, scores, two files, manifest
+ours_residual  the same with the residual stream alone, which is what the peers record
+plain_hooks    PyTorch hooks, base loaded once, adapters beside the weights, all logits
+hidden_states  transformers' output_hidden_states, base and adapter loaded anew
+run_with_cache TransformerLens' bridge, residual stream alone, loaded and booted anew
+nnsight        a trace that saves the residual stream, loaded anew
+usual_script   run_with_cache of residual, attention and MLP activations, loaded anew, gzip
 
-All sides take turns in one process; process CPU time, medians over rounds.
+Two tables in one run. `checkpoint`: one more checkpoint of a series, medians over rounds.
+`series`: whole runs of 1, 8 and 32 checkpoints, from loading the base to the last file,
+gates and all, once each. Sides take turns in one process; CPU time of all its threads
+(on a GPU: wall time up to the end of its work). Every side's values are compared with ours.
 """
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import argparse
-import ctypes
-import json
-import platform
-import resource
+import dataclasses
+import shutil
 import statistics
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import torch
-import transformers
-from peft import LoraConfig, PeftModel, get_peft_model
+from collect_peers import PEERS, Task
+from peft import LoraConfig, get_peft_model
+from timing import about_machine, paired, parser, report, rotated, settle, start_peak, take_turns
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from critical_phase.checkpoints import Checkpoint, list_series, model_sha256
-from critical_phase.probes import CollectSettings, Plan, Unit
+from critical_phase.probes import (
+    CollectSettings,
+    Plan,
+    Unit,
+    collect,
+    make_units,
+    read_activations,
+    read_scores,
+    unit_path,
+)
 from critical_phase.probes.forward import attached
 from critical_phase.probes.job import Job
 from critical_phase.probes.scoring import Scorer
 
-LARGE = dict(hidden_size=512, intermediate_size=1408, num_hidden_layers=8, vocab_size=8000)
-QUICK = dict(hidden_size=256, intermediate_size=704, num_hidden_layers=6, vocab_size=4000)
+SHAPES: dict[str, dict[str, int]] = {
+    "quick": dict(hidden_size=256, intermediate_size=704, num_hidden_layers=6, vocab_size=4000),
+    "30m": dict(hidden_size=512, intermediate_size=1408, num_hidden_layers=8, vocab_size=8000),
+    "7b": dict(
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        vocab_size=32000,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+    ),
+}
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+RESIDUAL = CollectSettings(("residual",))
+LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+"""Of residuals over their largest value, and of scores in nats."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller model, under 60 seconds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=0, help="rounds of all sides")
-    arguments = parser.parse_args()
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-    transformers.utils.logging.disable_progress_bar()
-    rounds = arguments.rounds or (3 if arguments.quick else 5)
+    asked = parser(__doc__)
+    asked.add_argument("--shape", choices=list(SHAPES), help="of the Llama (30m)")
+    asked.add_argument("--questions", type=int, default=0, help="of the table `checkpoint` (64)")
+    asked.add_argument("--series-questions", type=int, default=0, help="of the table `series` (16)")
+    asked.add_argument("--checkpoints", default="", help="of the table `series` (1,8,32)")
+    asked.add_argument("--sides", default="", help="leave out other peers than these")
+    asked.add_argument("--device", default="cpu")
+    asked.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    options = asked.parse_args()
+    settle()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), quick=arguments.quick, rounds=rounds)
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for row in result["rows"]:
-        print(f"{row['side']:16} {row['cpu_s']:8.3f} s CPU  {row['peak_mib']:8.1f} MiB")
-    print({name: round(value, 3) for name, value in result["ratios"].items()})
+        result = measure(Path(folder), options)
+    report(result, line, as_json=options.json)
 
 
-def measure(folder: Path, *, quick: bool, rounds: int) -> dict[str, Any]:
-    model = make_model(folder, QUICK if quick else LARGE)
-    plan = make_plan(questions=20 if quick else 64, vocabulary=model.config.vocab_size)
-    checkpoints = make_adapters(folder, model, rounds + 1)
-    units = [Unit("negative", item.step, item) for item in checkpoints]
-    jobs = {
-        "ours": open_job(folder, "ours", plan, units, CollectSettings()),
-        "ours_residual": open_job(folder, "lean", plan, units, CollectSettings(("residual",))),
-    }
-    sides: dict[str, Callable[[int], object]] = {
-        "floor": floor_side(jobs["ours"], plan),
-        "ours": lambda i: jobs["ours"].run_unit(units[i], fail_fast=True),
-        "ours_residual": lambda i: jobs["ours_residual"].run_unit(units[i], fail_fast=True),
-        "usual_script": lambda i: usual_script(folder, checkpoints[i], plan, i),
-    }
-    times, peaks = take_turns(sides, rounds)
-    cpu = {name: statistics.median(values) for name, values in times.items()}
-    peak = {name: statistics.median(values) for name, values in peaks.items()}
+def line(row: dict[str, Any]) -> str:
+    seconds = " ".join(f"{name}: {value:8.3f} s" for name, value in row["seconds"].items())
+    return f"{row['table']:10} {row['side']:15} {seconds}   peak {row['peak_mib']:7.1f} MiB"
 
-    def paired(a: str, b: str) -> float:
-        return statistics.median(x / y for x, y in zip(times[a], times[b], strict=True))
 
-    ratios = {
-        "efficiency": paired("floor", "ours"),
-        "efficiency_residual": paired("floor", "ours_residual"),
-        "vs_usual_script": paired("usual_script", "ours"),
-        "peak_memory": peak["ours"] / peak["floor"],
-        "peak_memory_vs_usual_script": peak["usual_script"] / peak["ours"],
-    }
-    rows = [{"side": name, "cpu_s": cpu[name], "peak_mib": peak[name]} for name in sides]
+def measure(folder: Path, options: Any) -> dict[str, Any]:
+    quick, shape = options.quick, options.shape or ("quick" if options.quick else "30m")
+    rounds = options.rounds or (2 if quick else 5)
+    counts = [int(n) for n in (options.checkpoints or ("1,4" if quick else "1,8,32")).split(",")]
+    dtype = getattr(torch, options.dtype)
+    model = make_model(folder, SHAPES[shape], dtype, options.device)
+    vocabulary = model.config.vocab_size
+    checkpoints = make_adapters(folder, model, max(rounds + 1, *counts))
+    del model
+    names = [n for n in PEERS if not options.sides or n in options.sides.split(",")]
+
+    def task(questions: int) -> Task:
+        plan = make_plan(questions=questions, vocabulary=vocabulary)
+        return Task(folder, plan, dtype, options.device)
+
+    bench = Bench(task(options.questions or (12 if quick else 64)), checkpoints, names)
+    rows, ratios = bench.checkpoint(rounds)
+    small = Bench(task(options.series_questions or (4 if quick else 16)), checkpoints, names)
+    more, of_series = small.series(counts)
     return {
         "schema_version": 1,
         "name": "collect",
-        "ratios": ratios,
-        "rows": rows,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "threads": torch.get_num_threads(),
+        "ratios": ratios | of_series,
+        "rows": rows + more,
+        **about_machine(),
+        "device": options.device,
+        "shape": shape,
         "quick": quick,
         "rounds": rounds,
-        "plan_rows": plan.rows,
-        "seconds": resource.getrusage(resource.RUSAGE_SELF).ru_utime,
+        "plan_rows": {"checkpoint": bench.task.plan.rows, "series": small.task.plan.rows},
     }
 
 
-def take_turns(
-    sides: dict[str, Callable[[int], object]], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    names = list(sides)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    peaks: dict[str, list[float]] = {name: [] for name in names}
-    for index in range(rounds + 1):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
-            before = start_peak()
-            started = time.process_time()
-            sides[name](index)
-            seconds = time.process_time() - started
-            if index:  # the first round warms up
-                times[name].append(seconds)
-                peaks[name].append(read_status("VmHWM") - before)
-    return times, peaks
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """One plan and one series, and everything that is timed on them."""
+
+    task: Task
+    checkpoints: tuple[Checkpoint, ...]
+    peers: list[str]
+
+    def checkpoint(self, rounds: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Time one more checkpoint of a series that is under way."""
+        units = [Unit("negative", item.step, item) for item in self.checkpoints]
+        ours, lean = (self.open(name, units, s) for name, s in KINDS.items())
+        sides: dict[str, Callable[[int], object]] = {
+            "floor": self.floor(ours),
+            "ours": lambda i: ours.run_unit(units[i], fail_fast=True),
+            "ours_residual": lambda i: lean.run_unit(units[i], fail_fast=True),
+        }
+        for name in self.peers:
+            sides[name] = partial(self.peer, name, "checkpoint")
+        times, peaks = take_turns(sides, rounds, self.clock)
+        rows = [
+            {
+                "table": "checkpoint",
+                "side": name,
+                "seconds": {"each": statistics.median(times[name])},
+                "peak_mib": statistics.median(peaks[name]),
+            }
+            for name in sides
+        ]
+        peak = {row["side"]: row["peak_mib"] for row in rows}
+        ratios = {
+            "efficiency": paired(times, "floor", "ours"),
+            "efficiency_residual": paired(times, "floor", "ours_residual"),
+            "peak_memory": peak["ours"] / peak["floor"],
+        }
+        ratios |= {f"vs_{name}": paired(times, name, against(name)) for name in self.peers}
+        self.compare(lean.run, "checkpoint")
+        return rows, ratios
+
+    def series(self, counts: Sequence[int]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Time whole runs of so many checkpoints."""
+        sides: dict[str, Callable[[int], object]] = {
+            name: partial(self.run, name, settings) for name, settings in KINDS.items()
+        }
+        sides |= {name: partial(self.whole, name) for name in self.peers}
+        seconds: dict[str, dict[str, float]] = {name: {} for name in ["floor", *sides]}
+        peaks: dict[str, float] = dict.fromkeys(seconds, 0.0)
+        for turn, count in enumerate(counts):
+            for name in rotated(list(seconds), turn):
+                side = sides.get(name) or self.bare_runs()
+                before, started = start_peak(), self.clock()
+                side(count)
+                seconds[name][str(count)] = self.clock() - started
+                peaks[name] = max(peaks[name], read_peak() - before)
+        rows = [
+            {"table": "series", "side": name, "seconds": seconds[name], "peak_mib": peaks[name]}
+            for name in seconds
+        ]
+        ratios = {}
+        for n in map(str, counts):
+            ratios[f"efficiency_residual_{n}"] = seconds["floor"][n] / seconds["ours_residual"][n]
+            for name in self.peers:
+                ratios[f"vs_{name}_{n}"] = seconds[name][n] / seconds[against(name)][n]
+        self.compare(self.task.folder / f"runs-ours_residual-{counts[-1]}", f"runs-{counts[-1]}")
+        return rows, ratios
+
+    def clock(self) -> float:
+        if self.task.device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def open(self, name: str, units: list[Unit], settings: CollectSettings) -> Job:
+        model = self.task.base()
+        folder = self.task.folder / name
+        job = Job(folder, model, self.task.plan, settings, {}, model_sha256(model), False)
+        folder.mkdir()
+        job.open(units)
+        return job
+
+    def floor(self, job: Job) -> Callable[[int], object]:
+        instrument, slot = job.instrument, job._slot
+        assert instrument is not None
+        assert slot is not None
+        batches = list(instrument.packer)
+
+        @torch.no_grad()
+        def run(_: int) -> None:
+            scorer = Scorer(instrument.scene.sites.unembed, self.task.plan.rows)
+            with slot.base(), attached([scorer]):
+                for batch in batches:
+                    scorer.start(batch)
+                    slot.model(**batch.inputs)
+
+        return run
+
+    def bare_runs(self) -> Callable[[int], None]:
+        """Prepare bare passes over the rows; only the passes themselves are timed."""
+        folder = self.task.folder / "bare"
+        shutil.rmtree(folder, ignore_errors=True)
+        units = [Unit("negative", item.step, item) for item in self.checkpoints[:1]]
+        job = self.open("bare", units, RESIDUAL)
+        once = self.floor(job)
+
+        def runs(count: int) -> None:
+            for number in range(count):
+                once(number)
+
+        return runs
+
+    def run(self, name: str, settings: CollectSettings, count: int) -> None:
+        """Collect a series from loading the base on; with all collectors the base unit too."""
+        out = self.task.folder / f"runs-{name}-{count}"
+        out.mkdir()
+        units = make_units({"negative": self.checkpoints[:count]})
+        if settings == RESIDUAL:
+            units = units[1:]  # the peers record no base
+        collect(out, self.task.base(), self.task.plan, units, settings=settings, fail_fast=True)
+
+    def peer(self, name: str, table: str, index: int) -> None:
+        chosen = self.checkpoints[index : index + 1]
+        PEERS[name](self.task, chosen, self.task.folder / table / name / str(index))
+
+    def whole(self, name: str, count: int) -> None:
+        out = self.task.folder / f"runs-{count}" / name
+        PEERS[name](self.task, self.checkpoints[:count], out)
+
+    def compare(self, run: Path, table: str) -> None:
+        """Refuse to compare the cost of different values."""
+        limit = LARGEST_DIFFERENCE[self.task.dtype]
+        last = 0 if table == "checkpoint" else int(table.split("-")[1]) - 1
+        for name in self.peers:
+            if name == "usual_script":
+                continue  # reads more than the residual stream, in another shape
+            if table == "checkpoint":
+                path = self.task.folder / table / name / "1" / "0.h5"
+                unit = Unit("negative", self.checkpoints[1].step, self.checkpoints[1])
+            else:
+                path = self.task.folder / table / name / f"{last}.h5"
+                unit = Unit("negative", self.checkpoints[last].step, self.checkpoints[last])
+            with h5py.File(path) as file:
+                theirs, scores = file["residual"][:], file["score"][:]
+            ours = read_activations(unit_path(run, "activations", unit), "residual")
+            ours = ours.transpose(1, 0, 2, 3)
+            until = -1 if name == "hidden_states" else None  # its last one is after the norm
+            gap = np.abs(ours - theirs)[:, :until].max() / np.abs(ours).max()
+            nats = np.abs(read_scores(unit_path(run, "scores", unit)).logprob_sum - scores).max()
+            if not max(gap, nats) < limit:
+                raise SystemExit(f"{name} differs from ours by {gap:.1e} (scores {nats:.1e} nats)")
 
 
-def floor_side(job: Job, plan: Plan) -> Callable[[int], object]:
-    instrument, slot = job.instrument, job._slot
-    assert instrument is not None
-    assert slot is not None
-    batches = list(instrument.packer)
-
-    @torch.no_grad()
-    def run(_: int) -> None:
-        scorer = Scorer(instrument.scene.sites.unembed, plan.rows)
-        with slot.base(), attached([scorer]):
-            for batch in batches:
-                scorer.start(batch)
-                slot.model(**batch.inputs)
-
-    return run
+KINDS = {"ours": CollectSettings(), "ours_residual": RESIDUAL}
 
 
-@torch.no_grad()
-def usual_script(folder: Path, checkpoint: Checkpoint, plan: Plan, index: int) -> None:
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    base = LlamaForCausalLM.from_pretrained(folder / "base").eval()
-    model = PeftModel.from_pretrained(base, str(checkpoint.path)).eval().get_base_model()
-    bridge = build_bridge_from_module(model, "LlamaForCausalLM", hf_config=model.config)
-    wanted = ("hook_resid_pre", "hook_resid_post", "hook_pattern", "mlp.hook_post")
-    kept: dict[str, list[np.ndarray]] = {}
-    for start in range(0, plan.rows, 8):
-        rows = range(start, min(start + 8, plan.rows))
-        tokens = [plan.prompts[plan.question[row]] + plan.answers[row] for row in rows]
-        width = max(map(len, tokens))
-        ids = torch.tensor([[*t, *[0] * (width - len(t))] for t in tokens])
-        mask = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t in tokens])
-        logits, cache = bridge.run_with_cache(
-            ids, attention_mask=mask, names_filter=lambda name: name.endswith(wanted)
-        )
-        logprobs = logits.log_softmax(-1)
-        for i, row in enumerate(rows):
-            ends = [int(plan.question_end[row]), int(plan.answer_end[row])]
-            answer = torch.tensor(plan.answers[row])
-            places = torch.arange(ends[0], ends[1])
-            kept.setdefault("score", []).append(logprobs[i, places, answer].sum().numpy())
-            for name in cache:
-                value = cache[name][i]
-                taken = value[:, ends[1], :] if name.endswith("pattern") else value[ends]
-                if name.endswith("pattern"):
-                    taken = torch.nn.functional.pad(taken, (0, 256 - taken.shape[-1]))
-                kept.setdefault(name, []).append(taken.numpy())
-    with h5py.File(folder / f"usual-{index}.h5", "w") as file:
-        for name, values in kept.items():
-            stacked = np.stack(values)
-            file.create_dataset(name, data=stacked, compression="gzip", chunks=True)
+def against(peer: str) -> str:
+    """Compare a peer with the side that records what it records."""
+    return "ours" if peer == "usual_script" else "ours_residual"
 
 
-def open_job(
-    folder: Path, name: str, plan: Plan, units: list[Unit], settings: CollectSettings
-) -> Job:
-    model = LlamaForCausalLM.from_pretrained(folder / "base").eval()
-    job = Job(folder / name, model, plan, settings, {}, model_sha256(model), False)
-    (folder / name).mkdir()
-    job.open(units)
-    return job
+def read_peak() -> float:
+    from timing import read_status
+
+    return read_status("VmHWM")
 
 
-def make_model(folder: Path, shape: dict[str, int]) -> LlamaForCausalLM:
+def make_model(
+    folder: Path, shape: dict[str, int], dtype: torch.dtype, device: str
+) -> LlamaForCausalLM:
     torch.manual_seed(0)
-    config = LlamaConfig(
-        **shape, num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=512
-    )
-    model = LlamaForCausalLM(config).eval()
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 4}
+    config = LlamaConfig(**(heads | shape), max_position_embeddings=512, dtype=dtype)
+    with torch.device(device):
+        model = LlamaForCausalLM(config).to(dtype).eval()
     model.save_pretrained(folder / "base")
     return model
 
@@ -210,6 +315,7 @@ def make_adapters(folder: Path, model: LlamaForCausalLM, count: int) -> tuple[Ch
 
 
 def make_plan(*, questions: int, vocabulary: int, candidates: int = 4) -> Plan:
+    """Draw questions of 80 to 111 tokens with candidates of 12 to 19."""
     rng = np.random.default_rng(0)
 
     def text(low: int, high: int) -> tuple[int, ...]:
@@ -228,18 +334,6 @@ def make_plan(*, questions: int, vocabulary: int, candidates: int = 4) -> Plan:
         correct=np.arange(rows) % candidates == 0,
         prompt_format="none",
     )
-
-
-def start_peak() -> float:
-    """Give freed memory back, forget the last peak, and return what is in use, in MiB."""
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return read_status("VmRSS")
-
-
-def read_status(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

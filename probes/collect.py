@@ -32,6 +32,10 @@ class CollectReport:
     attention_way: str
     """`interface` or `eager`; empty when nothing had to be collected."""
     seconds: float
+    cuts: int = 0
+    """How often a batch was halved because it did not fit the memory."""
+    twice: tuple[Unit, ...] = ()
+    """Units that another process finished while they were measured here: its files stay."""
 
 
 def collect(
@@ -91,4 +95,6 @@ def _report(job: Job, outcome: Outcome, seconds: float) -> CollectReport:
         layout_reason="" if instrument is None else instrument.choice.reason,
         attention_way="" if instrument is None else instrument.scene.attention_way,
         seconds=seconds,
+        cuts=job.cuts,
+        twice=tuple(job.twice),
     )

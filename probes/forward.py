@@ -1,11 +1,12 @@
 """Send a plan through a model once, with instruments attached."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from critical_phase.errors import ConfigError
 from critical_phase.probes.batches import Batch, Packer
 from critical_phase.probes.collector import Arrays, Collector
 from critical_phase.probes.scoring import Scorer
@@ -43,21 +44,36 @@ def forward_all(
     Returns:
         How often a batch had to be cut because it did not fit the memory.
     """
-    cuts = 0
     with attached([scorer, *collectors]):
         stem = read_stem(model, packer)
-        waiting = list(reversed(range(len(packer))))
-        queue: list[Batch] = []
-        while waiting or queue:
-            batch = queue.pop() if queue else packer.batch(waiting.pop())
-            try:
-                one_pass(model, batch, scorer, collectors, arrays, stem)
-            except (RuntimeError, MemoryError) as error:
-                parts = packer.halves(batch) if _out_of_memory(error) else []
-                if not parts:
-                    raise
-                queue += reversed(parts)
-                cuts += 1
+        return in_batches(
+            packer, lambda batch: one_pass(model, batch, scorer, collectors, arrays, stem)
+        )
+
+
+def in_batches(packer: Packer, run: Callable[[Batch], None]) -> int:
+    """Run every batch; one that does not fit the memory is halved, down to a single line.
+
+    Args:
+        packer: Gives the batches.
+        run: Does one; what it keeps of a batch, it keeps at its very end.
+
+    Returns:
+        How often a batch had to be cut.
+    """
+    cuts = 0
+    waiting = list(reversed(range(len(packer))))
+    queue: list[Batch] = []
+    while waiting or queue:
+        batch = queue.pop() if queue else packer.batch(waiting.pop())
+        try:
+            run(batch)
+        except (RuntimeError, MemoryError) as error:
+            parts = packer.halves(batch) if _out_of_memory(error) else []
+            if not parts:
+                raise
+            queue += reversed(parts)
+            cuts += 1
     return cuts
 
 
@@ -127,6 +143,19 @@ def allocate(collectors: Sequence[Collector], sizes: dict[str, int]) -> Arrays:
         for collector in collectors
         for dataset in collector.datasets
     }
+
+
+def refuse_short_memory(error: BaseException) -> None:
+    """Say that a gate did not fit the memory, which tells nothing about the model.
+
+    Raises:
+        ConfigError: The error is a lack of memory.
+    """
+    if _out_of_memory(error):
+        raise ConfigError(
+            "the few questions that prove how rows are read do not fit the memory",
+            fix="use a device with more memory, or leave the longest questions out",
+        ) from error
 
 
 def _out_of_memory(error: BaseException) -> bool:

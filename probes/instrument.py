@@ -9,21 +9,30 @@ import torch
 from critical_phase.errors import CheckpointError
 from critical_phase.probes.attention_gate import choose_attention
 from critical_phase.probes.attention_row import own_config
-from critical_phase.probes.batches import Layout, Packer
+from critical_phase.probes.batches import Batch, Layout, Packer
 from critical_phase.probes.cached_batches import CachedPacker
-from critical_phase.probes.collector import Arrays, Calibration, Collector, Coordinate, Scene
-from critical_phase.probes.collectors import COLLECTORS
-from critical_phase.probes.forward import allocate, attached, forward_all
+from critical_phase.probes.collector import (
+    Arrays,
+    Calibration,
+    Collector,
+    Coordinate,
+    Scene,
+    SecondPass,
+)
+from critical_phase.probes.collectors import COLLECTORS, build, coordinates_of
+from critical_phase.probes.forward import allocate, attached, forward_all, in_batches
 from critical_phase.probes.layout import (
     LayoutChoice,
     choose_layout,
     choose_score_layout,
     gate_questions,
 )
+from critical_phase.probes.own_gate import check_batch_free
 from critical_phase.probes.plan import Plan, check_fits
+from critical_phase.probes.residual_sparsity import calibrate_residual
 from critical_phase.probes.scoring import Scorer, Scores
 from critical_phase.probes.settings import CollectSettings
-from critical_phase.probes.sites import check_sites, resolve
+from critical_phase.probes.sites import check_sites, need, resolve
 from critical_phase.probes.sparsity import Calibrator
 from critical_phase.probes.stem import WORTH, shared_start
 
@@ -40,6 +49,16 @@ class Instrument:
     """One tensor per dataset, filled anew by every `measure`."""
     coordinates: dict[str, Coordinate]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of each axis."""
+        return {name: len(values) for name, values in self.coordinates.items()}
+
+    def own(self, settings: CollectSettings) -> tuple[Collector, ...]:
+        """Return the collectors that come from the user's own files."""
+        names = {one.name for one in settings.own_collectors}
+        return tuple(one for one in self.collectors if one.name in names)
+
     def measure(self) -> Scores:
         """Run all rows once; `arrays` then hold what the collectors read.
 
@@ -48,7 +67,8 @@ class Instrument:
         """
         scene = self.scene
         scorer = Scorer(scene.sites.unembed, scene.plan.rows)
-        forward_all(scene.model, self.packer, scorer, self.collectors, self.arrays)
+        first = [one for one in self.collectors if not isinstance(one, SecondPass)]
+        cuts = forward_all(scene.model, self.packer, scorer, first, self.arrays)
         scores = scorer.scores
         if not np.isfinite(scores.logprob_sum).all():
             row = int(np.argmin(np.isfinite(scores.logprob_sum)))
@@ -56,12 +76,20 @@ class Instrument:
                 f"the model gives {scores.logprob_sum[row]} as the log-probability of row {row}",
                 fix="training diverged, or the weights are damaged: leave this step out",
             )
-        return replace(scores, layout=self.choice.layout, layout_reason=self.choice.reason)
+        for collector in self.collectors:
+            if isinstance(collector, SecondPass):
+                collector.second_pass(self.packer, scores, self.arrays)
+        choice = self.choice
+        return replace(scores, layout=choice.layout, layout_reason=choice.reason, cuts=cuts)
 
 
 @torch.no_grad()
 def prepare(
-    model: Any, plan: Plan, settings: CollectSettings, calibration: Calibration | None = None
+    model: Any,
+    plan: Plan,
+    settings: CollectSettings,
+    calibration: Calibration | None = None,
+    residual_calibration: Calibration | None = None,
 ) -> Instrument:
     """Find sites, prove them, choose layout and attention way, and make room.
 
@@ -70,6 +98,7 @@ def prepare(
         plan: The rows.
         settings: What to collect, and how.
         calibration: What the base fixed for sparsity; worked out when it is not given.
+        residual_calibration: The same for the residual stream.
 
     Raises:
         ConfigError: The model or the settings cannot be used for this plan.
@@ -83,13 +112,17 @@ def prepare(
         offers = score_packers(scene, settings)
         chosen, choice = choose_score_layout(scene, offers, naive, asked=settings.layout)
         return _build(scene, chosen, choice, settings, calibration)
-    check_sites(model, scene.sites, next(naive.alone([0])).inputs)
+    proved = check_sites(model, scene.sites, next(naive.alone([0])).inputs)
+    scene = replace(scene, sites=proved)
     packed = make_packer(scene, "packed", settings.batch_tokens)
     # The gate compares what the model computes, so it must not round to the storage type.
     exact = replace(scene, storage_dtype=torch.float32)
     choice = choose_layout(exact, packed, naive, asked=settings.layout)
     packer = packed if choice.layout == "packed" else naive
-    return _build(scene, packer, choice, settings, calibration)
+    scene = replace(scene, residual_calibration=residual_calibration)
+    instrument = _build(scene, packer, choice, settings, calibration)
+    check_batch_free(instrument.scene, instrument.own(settings), instrument.sizes, packer, naive)
+    return instrument
 
 
 def make_scene(model: Any, plan: Plan, settings: CollectSettings) -> Scene:
@@ -102,12 +135,14 @@ def make_scene(model: Any, plan: Plan, settings: CollectSettings) -> Scene:
     check_fits(plan, getattr(config, "max_position_embeddings", None))
     return Scene(
         model=model,
-        sites=resolve(model),
+        sites=resolve(model, dict(settings.site_paths)),
         plan=plan,
         storage_dtype=settings.storage(model.dtype),
         d_model=config.hidden_size,
-        attention_heads=config.num_attention_heads,
+        attention_heads=getattr(config, "num_attention_heads", 0),
         pattern_rows=settings.pattern_rows,
+        positions=settings.read_positions,
+        residual_sites=settings.read_sites,
     )
 
 
@@ -149,13 +184,15 @@ def _build(
     calibration: Calibration | None,
 ) -> Instrument:
     if "attention" in settings.collectors:
+        need(scene.model, scene.sites, "attention")
         scene = choose_attention(scene, packer.only(gate_questions(scene.plan)))
     if "sparsity" in settings.collectors:
         scene = replace(scene, calibration=calibration or calibrate(scene, packer))
-    collectors = tuple(COLLECTORS[name](scene) for name in settings.collectors)
-    coordinates: dict[str, Coordinate] = {"row": np.arange(scene.plan.rows, dtype=np.int32)}
-    for collector in collectors:
-        coordinates |= collector.coordinates
+    if "residual_sparsity" in settings.collectors and scene.residual_calibration is None:
+        scene = replace(scene, residual_calibration=calibrate_residual(scene, packer))
+    collectors = build(scene, settings)
+    rows: dict[str, Coordinate] = {"row": np.arange(scene.plan.rows, dtype=np.int32)}
+    coordinates = rows | coordinates_of(collectors)
     sizes = {name: len(values) for name, values in coordinates.items()}
     return Instrument(scene, packer, choice, collectors, allocate(collectors, sizes), coordinates)
 
@@ -165,17 +202,17 @@ def calibrate(scene: Scene, packer: Packer) -> Calibration:
     """Let the base model fix the thresholds and massive dimensions of sparsity.
 
     Raises:
-        CheckpointError: The family's MLP was not found.
+        CheckpointError: Some block has no single MLP.
     """
-    if not scene.sites.mlp_out:
-        raise CheckpointError(
-            f"the MLP of a {type(scene.model).__name__} was not found",
-            fix="collect without sparsity",
-        )
+    need(scene.model, scene.sites, "mlp_out")
     calibrator, scorer = Calibrator(scene), Scorer(scene.sites.unembed, scene.plan.rows)
+
+    def run(batch: Batch) -> None:
+        scorer.start(batch)
+        calibrator.start(batch)
+        scene.model(**batch.inputs)
+        calibrator.add()
+
     with attached([scorer, calibrator]):
-        for batch in packer:
-            scorer.start(batch)
-            calibrator.start(batch)
-            scene.model(**batch.inputs)
+        in_batches(packer, run)
     return calibrator.result()

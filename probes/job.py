@@ -1,19 +1,26 @@
 """One collection in progress: decides once, then turns units into files one at a time."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from critical_phase.probes.collector import Calibration
+from critical_phase.probes.attention_row import keep_readable
+from critical_phase.probes.bridge_backend import bridge_instrument
+from critical_phase.probes.collector import Arrays, Calibration
 from critical_phase.probes.instrument import Instrument, prepare
 from critical_phase.probes.leftovers import remove_leftovers
+from critical_phase.probes.lora_hidden import refuse_full_weights
 from critical_phase.probes.plan import Plan
+from critical_phase.probes.room import new_room
 from critical_phase.probes.scoring import Scores
 from critical_phase.probes.settings import CollectSettings
 from critical_phase.probes.slots import ModelSlot
 from critical_phase.probes.store import Kind, read_activations, read_attrs, to_json, write_file
 from critical_phase.probes.unit_files import (
     activation_datasets,
+    axes_of,
+    collector_attributes,
     file_attributes,
     score_coordinates,
     score_datasets,
@@ -27,6 +34,8 @@ class Job(UnitWork):
     """What stays the same for all units of one call."""
 
     command = "collect"
+    _owns_model = True
+    """Whether nobody else uses the model, so that it need not be put back after each unit."""
 
     def __init__(
         self,
@@ -42,6 +51,12 @@ class Job(UnitWork):
         super().__init__(run, provenance)
         self.plan, self.settings = plan, settings
         self.instrument: Instrument | None = None
+        self.cuts = 0
+        """How often a batch was halved because it did not fit the memory."""
+        self.twice: list[Unit] = []
+        """Units that another process finished while they were measured here."""
+        self._absent: dict[str, list[Kind]] = {}
+        self._spare: Arrays | None = None
         self._model, self._dtype = model, str(model.dtype).removeprefix("torch.")
         self._base_sha256, self._overwrite = base_sha256, overwrite
         self._slot: ModelSlot | None = None
@@ -55,7 +70,7 @@ class Job(UnitWork):
         Raises:
             StoreError: A file was made in another way and is not to be overwritten.
         """
-        missing = self._missing(unit)
+        missing = self._absent[unit.name] = self._missing(unit)
         if not missing:
             for kind in self._kinds:
                 path = unit_path(self.run, kind, unit)
@@ -66,13 +81,35 @@ class Job(UnitWork):
 
     def open(self, units: list[Unit]) -> None:
         """Attach a slot for adapters, run every gate, and build the instruments."""
+        if "lora_hidden" in self.settings.collectors:
+            refuse_full_weights({u.checkpoint.kind for u in units if u.checkpoint is not None})
         for kind in self._kinds:
             remove_leftovers(self.run / kind)
-        self._slot = ModelSlot.open(self._model, units, self.plan, self._base_sha256)
+        self._slot = self._open_slot(units)
         with self._slot.base():
             self.instrument = prepare(
-                self._slot.model, self.plan, self.settings, self._stored_calibration()
+                self._slot.model,
+                self.plan,
+                self.settings,
+                self._stored_calibration("sparsity", "sparsity_eps", "massive_dimensions"),
+                self._stored_calibration(
+                    "residual_sparsity", "residual_sparsity_eps", "residual_massive_dimensions"
+                ),
             )
+        if self._owns_model and self._reads_beside():
+            keep_readable(self._slot.model)
+        room = new_room(self.instrument.arrays, self.run)
+        self.instrument = replace(self.instrument, arrays=room)
+        if self.settings.backend == "bridge":
+            self.instrument = bridge_instrument(self.instrument, self._slot, units, self.settings)
+
+    def _reads_beside(self) -> bool:
+        assert self.instrument is not None
+        asked = "attention" in self.settings.collectors and self.settings.backend == "hooks"
+        return asked and self.instrument.scene.attention_way == "interface"
+
+    def _open_slot(self, units: list[Unit]) -> ModelSlot:
+        return ModelSlot.open(self._model, units, self.plan, self._base_sha256)
 
     def measure(self, unit: Unit) -> Measured:
         """Score and read every row under one unit."""
@@ -80,25 +117,49 @@ class Job(UnitWork):
         assert self.instrument is not None
         with self._slot.holding(unit):
             scores = self.instrument.measure()
+        self.cuts += scores.cuts
+        self._note_stream(unit, scores)
         digest = hashlib.sha256(scores.logprob_sum.tobytes()).hexdigest()
-        return digest, lambda: self._write(unit, scores, digest)
+        measured, self.instrument = self.instrument, self._other_room()
+        return digest, lambda: self._write(unit, measured, scores, digest)
 
-    def _write(self, unit: Unit, scores: Scores, digest: str) -> None:
-        assert self._slot is not None
+    def _other_room(self) -> Instrument:
+        """Let the next unit be measured into other arrays, while these are being written."""
         assert self.instrument is not None
-        for kind in self._missing(unit):
+        used = self.instrument.arrays
+        free = new_room(used, self.run) if self._spare is None else self._spare
+        self._spare = used
+        return replace(self.instrument, arrays=free)
+
+    def _note_stream(self, unit: Unit, scores: Scores) -> None:
+        """Let the activations be compared with the scores, where nothing rounds them."""
+        assert self.instrument is not None
+        scene, arrays = self.instrument.scene, self.instrument.arrays
+        exact = scene.storage_dtype == scene.model.dtype
+        if "residual" in arrays and exact and "question_end" in scene.positions:
+            at = scene.positions.index("question_end")
+            self._stale.note(unit.name, unit.checkpoint, arrays["residual"][-1][:, at], scores)
+
+    def _write(self, unit: Unit, instrument: Instrument, scores: Scores, digest: str) -> None:
+        assert self._slot is not None
+        missing = self._missing(unit)
+        if missing != self._absent.get(unit.name, missing):
+            self.twice.append(unit)
+        for kind in missing:
             path, key = unit_path(self.run, kind, unit), self._key(kind, unit)
-            attributes = file_attributes(unit, self.run, self._slot.merged, self.instrument)
+            attributes = file_attributes(unit, self.run, self._slot.merged, instrument)
             attributes |= self._provenance | {"unit_key": to_json(key), "scores_sha256": digest}
             attributes |= {"base_sha256": self._base_sha256}
             if kind == "scores":
                 datasets = score_datasets(self.plan, scores)
                 coordinates = score_coordinates(self.plan)
             else:
-                datasets = activation_datasets(self.plan, self.instrument)
-                coordinates = self.instrument.coordinates
+                adapter = unit.checkpoint is not None
+                datasets = activation_datasets(self.plan, instrument, adapter=adapter)
+                coordinates = axes_of(datasets, instrument)
+                attributes |= collector_attributes(unit, instrument, self.settings)
             write_file(path, kind, datasets, coordinates, attributes)
-            self._manifest.ensure(kind, unit, path, key)
+            self._manifest.add(kind, unit, path, key)
 
     def _missing(self, unit: Unit) -> list[Kind]:
         return [
@@ -112,13 +173,12 @@ class Job(UnitWork):
     def _key(self, kind: Kind, unit: Unit) -> dict[str, Any]:
         return unit_key(kind, unit, self.plan, self.settings, self._base_sha256, self._dtype)
 
-    def _stored_calibration(self) -> Calibration | None:
+    def _stored_calibration(self, collector: str, eps: str, massive: str) -> Calibration | None:
         """Read what the base fixed from its finished file, so that all files agree."""
         base = Unit(BASE, 0)
         path = unit_path(self.run, "activations", base)
-        if "sparsity" not in self.settings.collectors or "activations" in self._missing(base):
+        if collector not in self.settings.collectors or "activations" in self._missing(base):
             return None
         return Calibration(
-            read_activations(path, "sparsity_eps"),
-            read_activations(path, "massive_dimensions").astype("int64"),
+            read_activations(path, eps), read_activations(path, massive).astype("int64")
         )

@@ -27,6 +27,8 @@ class Scores:
     """How rows went through the model: `packed`, `cached` or `naive`."""
     layout_reason: str = ""
     """Why, in one sentence."""
+    cuts: int = 0
+    """How often a batch was halved because it did not fit the memory."""
 
 
 class Scorer:

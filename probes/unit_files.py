@@ -1,6 +1,7 @@
 """What goes into the two files of a unit, and the key that says how they were made."""
 
 import functools
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import torch
 from torch import Tensor
 
 from critical_phase import __version__
-from critical_phase.probes.collector import Coordinate, Dataset
+from critical_phase.errors import CheckpointError
+from critical_phase.probes.collector import Coordinate, Dataset, OfAdapter
+from critical_phase.probes.collectors import versions_of
 from critical_phase.probes.instrument import Instrument
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.scoring import Scores
 from critical_phase.probes.settings import CollectSettings
-from critical_phase.probes.store import Kind
+from critical_phase.probes.store import Kind, to_json
 from critical_phase.probes.units import Unit
 
 _ROW = ("row",)
+_NORM_ROWS = 1024
 
 
 def unit_key(
@@ -38,12 +42,12 @@ def unit_key(
         "compute_dtype": dtype,
         "layout": settings.layout,
     }
+    if settings.backend != "hooks":
+        key["backend"] = settings.backend
     if kind == "activations":
-        key |= {
-            "collectors": list(settings.collectors),
-            "store_dtype": settings.store_dtype,
-            "pattern_rows": list(settings.pattern_rows),
-        }
+        key |= settings.key
+        if versions := versions_of(settings):
+            key["collector_versions"] = versions
     return key
 
 
@@ -69,7 +73,23 @@ def file_attributes(
         "row_layout_reason": instrument.choice.reason,
         "attention_way": scene.attention_way,
         "sites_source": scene.sites.source,
+        "backend": "bridge" if scene.attention_way == "bridge" else "hooks",
         **versions(),
+    }
+
+
+def collector_attributes(
+    unit: Unit, instrument: Instrument, settings: CollectSettings
+) -> dict[str, str]:
+    """Name the user's own collectors, and what a file of the base lacks as it reads an adapter."""
+    own = settings.key.get("own_collectors")
+    noted = {} if own is None else {"own_collectors": to_json(own)}
+    if unit.checkpoint is not None:
+        return noted
+    return noted | {
+        f"{one.name}_absent": one.absent
+        for one in instrument.collectors
+        if isinstance(one, OfAdapter)
     }
 
 
@@ -101,19 +121,50 @@ def score_coordinates(plan: Plan) -> dict[str, Coordinate]:
     return {"row": np.arange(plan.rows, dtype=np.int32)}
 
 
-def activation_datasets(plan: Plan, instrument: Instrument) -> list[tuple[Dataset, Tensor]]:
-    """Return the datasets of an activations file, as the instruments left them."""
+def activation_datasets(
+    plan: Plan, instrument: Instrument, *, adapter: bool = True
+) -> list[tuple[Dataset, Tensor]]:
+    """Return the datasets of an activations file, as the instruments left them.
+
+    Args:
+        plan: The rows.
+        instrument: What measured.
+        adapter: False for the base model, whose file lacks what is read of an adapter.
+
+    Raises:
+        CheckpointError: An adapter is to be read, and the model shows none of its modules.
+    """
+    for one in instrument.collectors:
+        if adapter and isinstance(one, OfAdapter) and not one.datasets:
+            raise CheckpointError(
+                f"{one.name} finds no LoRA module in this model, which should hold an adapter",
+                fix=f"collect without {one.name}",
+            )
     made = [
         (dataset, instrument.arrays[dataset.name])
         for collector in instrument.collectors
+        if adapter or not isinstance(collector, OfAdapter)
         for dataset in collector.datasets
     ]
     if "residual" in instrument.arrays:
-        norm = torch.stack([layer.float().norm(dim=-1) for layer in instrument.arrays["residual"]])
+        norm = torch.stack([_norms(layer) for layer in instrument.arrays["residual"]])
         about = "Euclidean norm of the residual stream, in units of the model"
         dims = ("layer", "row", "position")
         made.append((Dataset("summary/resid_norm", dims, torch.float32, about), norm))
     return made + _identity(plan)
+
+
+def axes_of(
+    datasets: Sequence[tuple[Dataset, Tensor]], instrument: Instrument
+) -> dict[str, Coordinate]:
+    """Return the axes that these datasets use, whatever else the instrument could measure."""
+    used = {dim for dataset, _ in datasets for dim in dataset.dims}
+    return {name: axis for name, axis in instrument.coordinates.items() if name in used}
+
+
+def _norms(layer: Tensor) -> Tensor:
+    """Take norms of [row, position, d] in float32, a few rows at a time: it may lie on disk."""
+    return torch.cat([part.float().norm(dim=-1) for part in torch.split(layer, _NORM_ROWS)])
 
 
 def _identity(plan: Plan) -> list[tuple[Dataset, Tensor]]:

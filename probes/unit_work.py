@@ -1,17 +1,20 @@
 """Turn units into files one at a time; a unit that fails alone is noted, the rest goes on."""
 
+import contextlib
 import platform
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import ClassVar
 
 from critical_phase.atomic import write_json
-from critical_phase.probes.landing import StaleAdapters
 from critical_phase.probes.manifest import Manifest
+from critical_phase.probes.stale import StaleAdapters
 from critical_phase.probes.store import Attributes
 from critical_phase.probes.units import Unit
 
@@ -56,6 +59,10 @@ class Outcome:
     seconds: float
 
 
+Finish = Callable[[], Failure | None]
+"""Writes the files of a unit that was measured."""
+
+
 class UnitWork(ABC):
     """What one command does with a unit; subclasses measure and write."""
 
@@ -83,7 +90,10 @@ class UnitWork(ABC):
 
     @abstractmethod
     def measure(self, unit: Unit) -> Measured:
-        """Run the model on one unit; nothing is written yet."""
+        """Run the model on one unit; nothing is written yet.
+
+        What writes may run while the next unit is measured, so it shares no array with that.
+        """
 
     def run_unit(self, unit: Unit, *, fail_fast: bool) -> Failure | None:
         """Collect one unit; what goes wrong with it alone is noted and returned.
@@ -92,24 +102,45 @@ class UnitWork(ABC):
             StoreError: The disk is full: nothing more can be written.
             CheckpointError: Two different adapters gave the very same values.
         """
-        path = self.run / "failed" / f"{self.command}-{unit.name}.json"
+        return self.start_unit(unit, fail_fast=fail_fast)()
+
+    def start_unit(self, unit: Unit, *, fail_fast: bool) -> Finish:
+        """Measure one unit; what is returned writes its files and may run in another thread.
+
+        Raises:
+            CheckpointError: Two different adapters gave the very same values.
+        """
         try:
             digest, write = self.measure(unit)
         except Exception as error:
             if fail_fast:
                 raise
-            return self._fail(unit, path, error)
+            failure = self._fail(unit, error)
+            return lambda: failure
         self._stale.check(unit.name, unit.checkpoint, digest)
+        return lambda: self._finish(unit, write, fail_fast=fail_fast)
+
+    def _finish(self, unit: Unit, write: Callable[[], None], *, fail_fast: bool) -> Failure | None:
         try:
             write()
         except Exception as error:
             if fail_fast or isinstance(error.__cause__, OSError):
                 raise
-            return self._fail(unit, path, error)
-        path.unlink(missing_ok=True)
+            return self._fail(unit, error)
+        self.forgive(unit)
         return None
 
-    def _fail(self, unit: Unit, path: Path, error: Exception) -> Failure:
+    def forgive(self, unit: Unit) -> None:
+        """Take back the note that a unit failed: its files are there."""
+        path = self._failed_path(unit)
+        if path.exists():
+            path.unlink(missing_ok=True)
+
+    def _failed_path(self, unit: Unit) -> Path:
+        return self.run / "failed" / f"{self.command}-{unit.name}.json"
+
+    def _fail(self, unit: Unit, error: Exception) -> Failure:
+        path = self._failed_path(unit)
         write_json(
             path,
             {
@@ -149,19 +180,66 @@ def run_units(
     log = _Log(progress, len(units))
     for unit in units:
         if work.is_done(unit):
+            work.forgive(unit)
             log.add(unit, "existing", 0.0)
     pending = [unit for unit in units if unit not in log.existing]
     if pending and not (stop is not None and stop()):
         work.open(pending)
-    for unit in pending:
-        if stop is not None and stop():
-            break
-        started = time.perf_counter()
-        failure = work.run_unit(unit, fail_fast=fail_fast)
-        if failure is not None:
-            log.failures.append(failure)
-        log.add(unit, "done" if failure is None else "failed", time.perf_counter() - started)
+    with _Writer(log) as writer:
+        for unit in pending:
+            if stop is not None and stop():
+                break
+            if work.is_done(unit):  # another process was quicker
+                log.add(unit, "existing", 0.0)
+                continue
+            started = time.perf_counter()
+            writer.put(unit, work.start_unit(unit, fail_fast=fail_fast), started)
     return log.outcome(units, time.perf_counter() - begin)
+
+
+class _Writer:
+    """One thread that writes a unit's files while the next unit is measured."""
+
+    def __init__(self, log: "_Log") -> None:
+        self._log = log
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="unit-writer")
+        self._writing: tuple[Unit, Future[Failure | None], float] | None = None
+
+    def put(self, unit: Unit, finish: Finish, started: float) -> None:
+        """Hand over a measured unit once the one before is written.
+
+        Raises:
+            StoreError: The one before could not be written and nothing more can be.
+        """
+        self._settle()
+        self._writing = (unit, self._thread.submit(finish), started)
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the last unit; an error that is on its way already is the one to raise."""
+        try:
+            with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
+                self._settle()
+        finally:
+            self._thread.shutdown()
+
+    def _settle(self) -> None:
+        if self._writing is None:
+            return
+        unit, result, started = self._writing
+        self._writing = None
+        failure = result.result()
+        if failure is not None:
+            self._log.failures.append(failure)
+        status = "done" if failure is None else "failed"
+        self._log.add(unit, status, time.perf_counter() - started)
 
 
 class _Log:
