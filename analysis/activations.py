@@ -23,8 +23,8 @@ def has_residuals(arrays: RunArrays) -> bool:
 
 
 def sorted_steps(arrays: RunArrays, head: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order that sorts a head's steps, and the sorted steps."""
-    steps = np.asarray(arrays.steps(head))
+    """Return the order that sorts the steps with activations, and the sorted steps."""
+    steps = np.asarray(arrays.activation_steps(head))
     order = np.argsort(steps, kind="stable")
     return order, steps[order]
 
@@ -37,9 +37,9 @@ def states(
     path = arrays.residual(head, layer, POSITION)
     for t in range(steps.size):
         if not np.isfinite(path[t]).all():
+            step = int(arrays.activation_steps(head)[t])
             raise FitError(
-                f"hidden states of head {head}, layer {layer} at step {int(arrays.steps(head)[t])}"
-                " are not all numbers",
+                f"hidden states of head {head}, layer {layer} at step {step} are not all numbers",
                 where=f"activations/{head}",
                 fix="collect this checkpoint again, in float32",
             )

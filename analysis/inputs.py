@@ -60,11 +60,18 @@ class Scored(Protocol):
 
 @runtime_checkable
 class RunArrays(Scored, Protocol):
-    """A run as arrays. Empty tuples, dictionaries and lists say that a part was not stored."""
+    """A run as arrays. Empty tuples, dictionaries and lists say that a part was not stored.
+
+    The `step` axis of residuals, attention and sparsity is that of `activation_steps`.
+    """
 
     @property
     def batch_size(self) -> int:
         """Answers per optimizer step: examples = step * batch_size."""
+        ...
+
+    def activation_steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head whose activations can be used: `steps` without those left out."""
         ...
 
     @property

@@ -35,8 +35,8 @@ def tokens(
     gain = margin[-1] - margin[0]
     order = np.argsort(gain, kind="stable")
     at = np.unique(np.round(np.linspace(0, order.size - 1, settings.examples)).astype(int))
-    steps = sorted_steps(arrays, arrays.heads[-1])[1]
-    seen = _last_attention(arrays)
+    steps = np.sort(np.asarray(arrays.steps(arrays.heads[-1])))
+    seen = _last_attention(arrays, steps)
     views = tuple(_view(arrays, int(question), steps, seen) for question in order[at][::-1])
     return MeasureResult(*about, {"examples": settings.examples, "mode": mode}, tokens=views)
 
@@ -86,13 +86,17 @@ def _column(found: Mapping[str, np.ndarray], head: str, row: int) -> list[float 
 
 
 def _last_attention(
-    arrays: RunArrays,
+    arrays: RunArrays, steps: Int[np.ndarray, " step"]
 ) -> Float[np.ndarray, "step row attention_head key"] | None:
-    """Return the attention rows of the last layer of the last head, once for all examples."""
+    """Return the attention rows of the last layer of the last head; NaN at steps left out."""
     if not arrays.attention_heads or max(arrays.layers, default=-1) < 0:
         return None
-    order, _ = sorted_steps(arrays, arrays.heads[-1])
-    return np.asarray(arrays.attention_row(arrays.heads[-1], max(arrays.layers))[order])
+    order, kept = sorted_steps(arrays, arrays.heads[-1])
+    rows = np.asarray(arrays.attention_row(arrays.heads[-1], max(arrays.layers)))[order]
+    seen = np.full((steps.size, *rows.shape[1:]), np.nan, dtype=rows.dtype)
+    _, here, there = np.intersect1d(steps, kept, return_indices=True)
+    seen[here] = rows[there]
+    return seen
 
 
 def _attention(
@@ -104,6 +108,9 @@ def _attention(
     if seen is None:
         return []
     path = seen[:, row, :, : int(arrays.key_length()[row])]
-    most = int(np.argmax(np.abs(path[-1] - path[0]).sum(axis=-1)))
+    kept = path[np.isfinite(path).all(axis=(1, 2))]
+    if not len(kept):
+        return []
+    most = int(np.argmax(np.abs(kept[-1] - kept[0]).sum(axis=-1)))
     values = [numbers(step) for step in path[:, most]]
     return [{"layer": max(arrays.layers), "attention_head": most, "values": values}]

@@ -57,6 +57,10 @@ class PlantedRun:
         """Return the steps, the same for every head."""
         return self.step_list
 
+    def activation_steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Return the steps with activations: all of them."""
+        return self.step_list
+
     def base_scores(self) -> Float[np.ndarray, " row"]:
         """Return the scores without an adapter."""
         return self.tables["scores/base"]

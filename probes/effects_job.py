@@ -152,7 +152,7 @@ class EffectsJob(UnitWork):
         }
         coordinates = effects_coordinates(plan.questions, plan.texts, plan.drawn(unit))
         write_file(path, "effects", effects_datasets(effects, plan.texts), coordinates, attributes)
-        self._manifest.ensure("effects", unit, path, key)
+        self._manifest.add("effects", unit, path, key)
 
     def _compare(self, packer: Packer, base: Callable[[Batch], Tensor]) -> Divergences:
         scorer = DivergenceScorer(self._sites.unembed, packer.plan, base, self.memory)

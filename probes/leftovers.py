@@ -11,7 +11,8 @@ def remove_leftovers(folder: Path) -> tuple[Path, ...]:
     Files of living processes and of other machines stay: they may still be written.
     """
     removed = []
-    for path in sorted(folder.rglob(f".*.{socket.gethostname()}.*.tmp")):
+    name = f".*.{socket.gethostname()}.*.tmp"
+    for path in sorted([*folder.glob(name), *folder.glob(f"*/{name}")]):  # also behind links
         number = path.name.split(".")[-2]
         if path.is_file() and number.isdigit() and not _alive(int(number)):
             path.unlink(missing_ok=True)

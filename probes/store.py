@@ -19,6 +19,12 @@ from critical_phase.atomic import disk_error, new_file
 from critical_phase.errors import StoreError
 from critical_phase.probes import bfloat16
 from critical_phase.probes.collector import Coordinate, Dataset
+from critical_phase.probes.finite import (
+    COUNT,
+    count_non_finite,
+    non_finite_attributes,
+    refuse_overflow,
+)
 from critical_phase.probes.reading import dataset_names, opened, read_array
 from critical_phase.probes.reserve import check_room, give_back, hold_room
 
@@ -70,8 +76,10 @@ def write_file(
         attributes: Provenance of the file.
 
     Raises:
-        StoreError: The disk is full or the folder cannot be written.
+        StoreError: The disk is full, the folder cannot be written, or float16 cannot hold
+            a value.
     """
+    refuse_overflow(arrays, coordinates, str(attributes.get("compute_dtype", "")))
     try:
         with new_file(path) as temporary:
             room = _most_bytes(arrays, coordinates)
@@ -171,8 +179,13 @@ def _fill(
             made.dims[axis].attach_scale(file[dim])
         made.attrs["about"] = dataset.about
         made.attrs["storage_dtype"] = str(tensor.dtype).removeprefix("torch.")
+        if count := count_non_finite(tensor):
+            made.attrs[COUNT] = count
         if dataset.hook_name:
             made.attrs["hook_name"] = dataset.hook_name
+    if kind == "activations":
+        for name, stated in non_finite_attributes(arrays, coordinates).items():
+            file.attrs[name] = stated
     file.attrs["complete"] = 1
 
 

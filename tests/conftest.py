@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_llama, word_tokenizer
 
-LONGEST_FIRST = ("test_real_input", "test_commands", "test_training_kills", "test_sweep")
+LONGEST_FIRST = (
+    "test_real_input",
+    "test_commands",
+    "test_collect_engines",
+    "test_engines",
+    "test_exactness_variants",
+    "test_training_kills",
+    "test_sweep",
+)
 """Files that take most time; begun last, one of them keeps a single worker busy at the end."""
 
 

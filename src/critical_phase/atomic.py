@@ -6,6 +6,7 @@ name that exists is therefore complete.
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -95,6 +96,30 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Replace `path` by JSON with sorted keys; NaN is refused."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a block that reads a file of `folder` and replaces it.
+
+    The lock is on the folder itself and leaves no file; the system gives it up when its
+    holder is killed. Blocks must not be nested.
+
+    Raises:
+        StoreError: The folder cannot be made or opened.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    try:
+        # Some network file systems know no locks on folders: there the last writer wins.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def disk_error(error: OSError, path: Path) -> StoreError:

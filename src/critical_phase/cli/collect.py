@@ -2,8 +2,9 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,30 @@ from critical_phase.checkpoints import (
     choose_device,
     dtype_named,
     load_model,
-    model_sha256,
     prompt_format,
     questions_sha256,
     read_questions,
 )
+from critical_phase.cli.collector_options import (
+    collector_names,
+    collector_options,
+    own_collectors,
+    take_collectors,
+)
 from critical_phase.cli.console import bar, result, say
+from critical_phase.cli.engine_options import HERE, EngineChoice, engine_options, take_engine
+from critical_phase.cli.layout_note import layout_note
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.series_files import choose_series, note_collected
 from critical_phase.cli.series_options import series_options, take_series
 from critical_phase.cli.series_run import make_series_run, plan_series_lines, plan_series_run
 from critical_phase.cli.settings import CollectSettings, command_line, resolve
+from critical_phase.cli.site_options import site_options, site_paths
 from critical_phase.cli.token_texts import write_token_texts
 from critical_phase.errors import ConfigError
 from critical_phase.probes import (
-    COLLECTORS,
     CollectReport,
     Unit,
-    collect,
     make_plan,
     make_units,
 )
@@ -78,41 +85,39 @@ def collect_run(
 
 
 def collect_prepared(
-    ready: Prepared, settings: CollectSettings, command: str, overwrite: bool
+    ready: Prepared,
+    settings: CollectSettings,
+    command: str,
+    overwrite: bool,
+    choice: EngineChoice = HERE,
 ) -> CollectReport:
     """Collect what `prepare` made ready; see `collect_run`."""
+    from critical_phase.cli.collect_engine import collect_by, source_of  # loads the engines
+
     for text in ready.warnings:
         say(f"warning: {text}")
     note_collected(ready.run, ready.units)
     if overwrite:
         ready.run.plan.unlink(missing_ok=True)  # written again by the first thing collect does
-    with bar("collect", len(ready.units)) as update, stop_on_interrupt() as stop:
-        report = collect(
+    with bar("collect", len(choice.part_of(ready.units))) as update, stop_on_interrupt() as stop:
+        report = collect_by(
+            choice,
             ready.run.path,
             ready.model,
             ready.plan,
             ready.units,
+            source=source_of(ready.record, settings),
             settings=ready.settings,
-            provenance=_provenance(ready, settings),
+            provenance=provenance(ready.record, ready.questions, settings),
             overwrite=overwrite,
-            base_sha256=model_sha256(ready.model),
             progress=lambda done: update(done.finished),
             stop=stop,
         )
     write_token_texts(ready.run.tokens, ready.plan, ready.tokenizer)
-    note = {
-        "evaluated_questions": len(ready.questions),
-        "available_questions": ready.available,
-        "rows": int(ready.plan.rows),
-        "plan_sha256": ready.plan.sha256,
-        "warnings": list(ready.warnings),
-    }
-    if report.layout:
-        note |= {
-            "layout": report.layout,
-            "layout_reason": report.layout_reason,
-            "attention_way": report.attention_way,
-        }
+    note: dict[str, Any] = plan_note(ready.plan, ready.available, ready.warnings)
+    if report.cuts:
+        note["cuts"] = report.cuts + ready.record.get("collect", {}).get("cuts", 0)
+    note |= layout_note(ready.run.path, report)
     update_record(ready.run, command, collect={**ready.record.get("collect", {}), **note})
     if report.remaining:
         raise KeyboardInterrupt
@@ -145,12 +150,6 @@ def prepare(path: Path, settings: CollectSettings, *, fetch: bool = True) -> Pre
         device=choose_device(settings.device),
     )
     plan = make_plan(questions, tokenizer, prompt_format(record["recipe"]["prompt"]))
-    probe_settings = ProbeSettings(
-        collectors=tuple(COLLECTORS) if settings.activations else (),
-        store_dtype=settings.store_dtype,
-        pattern_rows=_pattern_rows(questions, settings),
-        batch_tokens=settings.batch_tokens,
-    )
     return Prepared(
         run,
         record,
@@ -159,7 +158,7 @@ def prepare(path: Path, settings: CollectSettings, *, fetch: bool = True) -> Pre
         model,
         plan,
         make_units({head: series.checkpoints for head, series in every.items()}),
-        probe_settings,
+        probe_settings(questions, settings),
         tokenizer,
         tuple(f"{head}: {text}" for head, s in every.items() for text in s.warnings),
     )
@@ -178,6 +177,22 @@ def sample_questions(
     return tuple(questions[int(index)] for index in chosen)
 
 
+def probe_settings(questions: tuple[Question, ...], settings: CollectSettings) -> ProbeSettings:
+    """Turn the settings of the command into those of the instruments."""
+    own = own_collectors(settings)
+    return ProbeSettings(
+        collectors=collector_names(settings, own),
+        positions=settings.positions,
+        residual_sites=settings.residual_sites,
+        own_collectors=own,
+        store_dtype=settings.store_dtype,
+        pattern_rows=_pattern_rows(questions, settings),
+        batch_tokens=settings.batch_tokens,
+        site_paths=site_paths(settings.sites_file, settings.sites),
+        backend=settings.backend,
+    )
+
+
 def _pattern_rows(questions: tuple[Question, ...], settings: CollectSettings) -> tuple[int, ...]:
     """Keep whole attention patterns for all candidates of the first few questions."""
     if not settings.activations:
@@ -185,40 +200,61 @@ def _pattern_rows(questions: tuple[Question, ...], settings: CollectSettings) ->
     return tuple(range(sum(len(q.candidates) for q in questions[: settings.patterns])))
 
 
-def _provenance(ready: Prepared, settings: CollectSettings) -> dict[str, str | int]:
+def plan_note(plan: Any, available: int, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Say in run.json which rows were collected, out of how many questions."""
     return {
-        "run_id": ready.record.get("run_id") or ready.record["name"],
-        "question_set_sha256": questions_sha256(ready.questions),
-        "base_model": ready.record["model"],
+        "evaluated_questions": len(plan.question_ids),
+        "available_questions": available,
+        "rows": int(plan.rows),
+        "plan_sha256": plan.sha256,
+        "warnings": list(warnings),
+    }
+
+
+def provenance(
+    record: Mapping[str, Any], questions: tuple[Question, ...], settings: CollectSettings
+) -> dict[str, str | int]:
+    """Say where the files of a run come from, the same in every file."""
+    return {
+        "run_id": record.get("run_id") or record["name"],
+        "question_set_sha256": questions_sha256(questions),
+        "base_model": record["model"],
         "seed": settings.seed,
     }
 
 
 @contextlib.contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C finish the unit in hand; the second stops at once."""
+    """Let the first Ctrl-C or SIGTERM finish the unit in hand; the second stops at once."""
     asked: list[bool] = []
 
     def remember(number: int, frame: object) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(True)
-        say("stopping after this unit; press Ctrl-C again to stop now")
+        again = "press Ctrl-C again" if number == signal.SIGINT else "send SIGTERM again"
+        say(f"stopping after this unit; {again} to stop now")
 
+    # A worker leaves SIGTERM as it is: its parent means it to end at once.
+    ends = (signal.SIGINT, signal.SIGTERM)[: 1 if parent_process() else 2]
     try:
-        before = signal.signal(signal.SIGINT, remember)
+        before = {number: signal.signal(number, remember) for number in ends}
     except ValueError:  # not the main thread: the caller handles interrupts
         yield lambda: False
         return
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @click.command("collect")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @series_options
+@engine_options
+@site_options
+@collector_options
 @click.option("--checkpoints", help="Steps: all (default), 0,64, 8:32, every:16, log, @-5:, ...")
 @click.option("--heads", help="Heads, comma-separated (positive,negative).")
 @click.option("--scores-only", is_flag=True, help="Score every row, store no activations.")
@@ -249,27 +285,30 @@ def command(
 ) -> None:
     """Record scores and activations of the run at PATH, or of series made elsewhere."""
     from critical_phase.cli.collect_lines import plan_lines  # these import this module
-    from critical_phase.cli.contexts import collect_with, context_names, plan_contexts
+    from critical_phase.cli.collect_trouble import trouble_lines
+    from critical_phase.cli.contexts import FOLDER, collect_with, context_names, plan_contexts
 
     names = () if contexts is None else context_names(contexts)
+    choice, given = take_engine(given)
     run, asked, values = take_series(path, given)
     if isinstance(values["heads"], str):
         values["heads"] = tuple(part.strip() for part in values["heads"].split(","))
-    values["activations"] = False if scores_only else None
+    values = take_collectors(values, scores_only=scores_only)
     settings = resolve(CollectSettings, "collect", config, **values)
     series = None if asked is None else plan_series_run(asked)
     if dry_run:
         if series is not None:
             lines: Iterable[str] = plan_series_lines(series, names)
         else:
-            ready = prepare(run, settings, fetch=False)
+            ready = prepare(run, choice.planning(settings), fetch=False)
+            ready = replace(ready, units=choice.part_of(ready.units))
             lines = plan_lines(ready, plan_contexts(ready, names, settings.seed))
         for line in lines:
             result(line)
         return
     if series is not None:
         make_series_run(run, series, command=command_line(), overwrite=overwrite)
-    report, behind = collect_with(run, names, settings, command_line(), overwrite)
+    report, behind = collect_with(run, names, settings, command_line(), overwrite, choice)
     result(
         f"collected {len(report.done)}, existing {len(report.existing)}, "
         f"failed {len(report.failed)}: {run}"
@@ -277,6 +316,10 @@ def command(
     for name, one in behind.items():
         result(f"context {name}: {one.layout or 'existing'} rows, collected {len(one.done)}")
     failures = [*report.failed, *(failure for one in behind.values() for failure in one.failed)]
+    reports = {run: report} | {run / FOLDER / name: one for name, one in behind.items()}
+    for folder, one in reports.items():
+        for line in trouble_lines(folder, one):
+            result(line)
     for failure in failures:
         result(f"failed {failure.unit.name}: {failure.message} ({failure.path})")
     if failures:

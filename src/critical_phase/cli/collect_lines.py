@@ -11,7 +11,12 @@ from critical_phase.probes import Plan, estimate, unit_path
 def plan_lines(ready: Prepared, contexts: Mapping[str, Plan]) -> Iterator[str]:
     """Describe a prepared collection and its contexts, without doing it."""
     guess = estimate(
-        ready.run.path, ready.model.config, ready.plan, ready.units, settings=ready.settings
+        ready.run.path,
+        ready.model.config,
+        ready.plan,
+        ready.units,
+        settings=ready.settings,
+        model=ready.model,
     )
     steps: dict[str, list[int]] = {}
     for unit in ready.units:

@@ -6,13 +6,14 @@ from typing import Any
 
 from critical_phase.checkpoints import (
     Question,
-    model_sha256,
     prompt_format,
     questions_sha256,
     read_questions,
 )
 from critical_phase.cli.collect import Prepared, collect_prepared, prepare, stop_on_interrupt
 from critical_phase.cli.console import bar
+from critical_phase.cli.engine_options import HERE, EngineChoice
+from critical_phase.cli.layout_note import layout_note
 from critical_phase.cli.run_folder import RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings
 from critical_phase.errors import ConfigError
@@ -20,7 +21,6 @@ from critical_phase.probes import (
     CollectReport,
     Plan,
     check_fits,
-    collect,
     context_kind,
     context_plan,
     demonstrations,
@@ -53,6 +53,7 @@ def collect_with(
     settings: CollectSettings,
     command: str = "",
     overwrite: bool = False,
+    choice: EngineChoice = HERE,
 ) -> tuple[CollectReport, dict[str, CollectReport]]:
     """Collect a run, then score its checkpoints in each context that is not stored yet.
 
@@ -66,19 +67,21 @@ def collect_with(
             hold for the contexts too.
         command: The command line to note in the run.
         overwrite: Collect again what was collected in another way.
+        choice: Who collects, and which part.
 
     Raises:
         ConfigError: The questions or the model cannot supply a context; nothing is collected.
         StoreError: Files of other settings are in the way, or the disk is full.
     """
-    ready = prepare(path, settings)
+    ready = prepare(path, choice.planning(settings))
     plans = plan_contexts(ready, names, settings.seed)
-    main = collect_prepared(ready, settings, command, overwrite)
+    main = collect_prepared(ready, settings, command, overwrite, choice)
     reports: dict[str, CollectReport] = {}
     with stop_on_interrupt() as stop:
         for name, plan in plans.items():
-            ready = prepare(path, settings)  # what came before left its adapters in the model
-            reports[name] = collect_plan(name, plan, ready, settings, overwrite, stop)
+            # What came before left its adapters in the model.
+            ready = prepare(path, choice.planning(settings))
+            reports[name] = collect_plan(name, plan, ready, settings, overwrite, stop, choice)
             _note(ready.run, name, plan, reports[name], settings, command)
             if reports[name].remaining:
                 raise KeyboardInterrupt
@@ -119,17 +122,22 @@ def collect_plan(
     settings: CollectSettings,
     overwrite: bool,
     stop: Callable[[], bool],
+    choice: EngineChoice = HERE,
 ) -> CollectReport:
     """Score one plan into `contexts/<name>/` at every unit of a prepared collection."""
+    from critical_phase.cli.collect_engine import collect_by, source_of  # loads the engines
+
     folder = RunFolder(ready.run.path / FOLDER / name)
     if overwrite:
         folder.plan.unlink(missing_ok=True)  # written again by the first thing collect does
-    with bar(f"context {name}", len(ready.units)) as update:
-        return collect(
+    with bar(f"context {name}", len(choice.part_of(ready.units))) as update:
+        return collect_by(
+            choice,
             folder.path,
             ready.model,
             plan,
             ready.units,
+            source=source_of(ready.record, settings),
             settings=ProbeSettings(collectors=(), batch_tokens=settings.batch_tokens),
             provenance={
                 "run_id": ready.record["name"],
@@ -139,7 +147,6 @@ def collect_plan(
                 "seed": settings.seed,
             },
             overwrite=overwrite,
-            base_sha256=model_sha256(ready.model),
             progress=lambda done: update(done.finished),
             stop=stop,
         )
@@ -168,6 +175,6 @@ def _note(
     if context_kind(name) == "shots":
         shown = demonstrations(name, _train_questions(run))
         note["demonstrations"] = [question.id for question in shown]
-    if report.layout:
-        note |= {"layout": report.layout, "layout_reason": report.layout_reason}
+    how = layout_note(run.path / FOLDER / name, report)
+    note |= {key: how[key] for key in ("layout", "layout_reason") if key in how}
     update_record(run, command, **{FOLDER: {**known, name: note}})

@@ -30,6 +30,7 @@ from critical_phase.cli.stored_contexts import (
     stored_steps,
 )
 from critical_phase.cli.token_texts import read_token_texts
+from critical_phase.cli.unusable import Unusable, unusable
 from critical_phase.errors import CheckpointError, StoreError
 from critical_phase.probes import read_activations, read_attrs, read_scores
 
@@ -93,6 +94,10 @@ class StoredRun:
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Steps of a head that are stored."""
         return np.array(self._steps[head])
+
+    def activation_steps(self, head: str) -> Int[np.ndarray, " step"]:
+        """Steps of a head that are stored and whose activations are all numbers."""
+        return np.array(self._kept(head), dtype=np.int64)
 
     def base_scores(self) -> Float[np.ndarray, " row"]:
         """Summed log-probability of every row without an adapter."""
@@ -231,9 +236,11 @@ class StoredRun:
     def _describe_activations(self) -> None:
         """Note which activations exist for every step that has scores."""
         path = self._run.activations(BASE, 0)
-        wanted = [path, *(self._run.activations(h, s) for h in self.heads for s in self._steps[h])]
-        missing = [str(p.relative_to(self._run.path)) for p in wanted if not p.is_file()]
+        places = [(BASE, 0), *((head, step) for head in self.heads for step in self._steps[head])]
+        wanted = {place: self._run.activations(*place) for place in places}
+        missing = [str(p.relative_to(self._run.path)) for p in wanted.values() if not p.is_file()]
         self._datasets: tuple[str, ...] = ()
+        self._unusable = Unusable(frozenset(), (), nothing_left=False)
         self.layers: tuple[int, ...] = ()
         self.positions: tuple[str, ...] = ()
         self.attention_heads = 0
@@ -245,6 +252,10 @@ class StoredRun:
             )
         if missing:
             return
+        self._unusable = unusable(wanted, self.heads)
+        self.notes += self._unusable.notes
+        if self._unusable.nothing_left:
+            return
         self._datasets = stored_datasets(path)
         if "residual" in self._datasets:
             self.layers = tuple(int(i) for i in self._base("layer", None))
@@ -252,11 +263,14 @@ class StoredRun:
         if "attention_row" in self._datasets:
             self.attention_heads = len(self._base("attention_head", None))
 
+    def _kept(self, head: str) -> list[int]:
+        return [step for step in self._steps[head] if (head, step) not in self._unusable.places]
+
     def _base(self, dataset: str, layer: int | None) -> np.ndarray:
         return read_activations(self._run.activations(BASE, 0), dataset, layer)
 
     def _stack(self, head: str, dataset: str, layer: int | None) -> np.ndarray:
-        paths = [self._run.activations(head, step) for step in self._steps[head]]
+        paths = [self._run.activations(head, step) for step in self._kept(head)]
         return np.stack([read_activations(path, dataset, layer) for path in paths])
 
 

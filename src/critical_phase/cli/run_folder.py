@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from critical_phase import __version__
-from critical_phase.atomic import write_json
+from critical_phase.atomic import alone, write_json
 from critical_phase.cli.unfinished import unfinished_training
 from critical_phase.errors import InputError, StoreError
 
@@ -165,11 +165,12 @@ def read_record(run: RunFolder) -> dict[str, Any]:
 
 def update_record(run: RunFolder, command: str, **values: object) -> dict[str, Any]:
     """Change entries of run.json, made new where it is missing, and note the command."""
-    record = read_record(run) if run.record.is_file() else _new_record(run)
-    record.update(values)
-    if command and command not in record["commands"]:
-        record["commands"].append(command)
-    write_json(run.record, record)
+    with alone(run.path):
+        record = read_record(run) if run.record.is_file() else _new_record(run)
+        record.update(values)
+        if command and command not in record["commands"]:
+            record["commands"].append(command)
+        write_json(run.record, record)
     return record
 
 

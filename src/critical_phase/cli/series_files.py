@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from critical_phase.atomic import write_json
+from critical_phase.atomic import alone, write_json
 from critical_phase.checkpoints import (
     Checkpoint,
     CheckpointSource,
@@ -101,14 +101,15 @@ def choose_series(run: RunFolder, head: str, expression: str, *, fetch: bool) ->
 
 def note_collected(run: RunFolder, units: Iterable[Unit]) -> None:
     """Note hash and place of every checkpoint made elsewhere that is collected now."""
-    heads = elsewhere_of(run)
-    for unit in units:
-        item = unit.checkpoint
-        if unit.head in heads and item is not None:
-            noted = heads[unit.head].setdefault("checkpoints", {})
-            noted[str(unit.step)] = {"sha256": item.sha256, "path": str(item.path)}
-    if heads:
-        write_elsewhere(run, heads)
+    with alone(run.path):
+        heads = elsewhere_of(run)
+        for unit in units:
+            item = unit.checkpoint
+            if unit.head in heads and item is not None:
+                noted = heads[unit.head].setdefault("checkpoints", {})
+                noted[str(unit.step)] = {"sha256": item.sha256, "path": str(item.path)}
+        if heads:
+            write_elsewhere(run, heads)
 
 
 def _chosen(series: Series, steps: Sequence[int]) -> Series:

@@ -60,10 +60,17 @@ class CollectSettings(Settings):
     checkpoints: str = "all"
     heads: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
     activations: bool = True
+    collect: tuple[str, ...] | None = None
+    collector: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ("question_end", "answer_end")
+    residual_sites: tuple[str, ...] = ("pre", "post")
     limit: int | None = None
     batch_tokens: int = 4096
     patterns: int = 2
     store_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    sites: dict[str, str] = Field(default_factory=dict)
+    sites_file: str | None = None
+    backend: Literal["hooks", "bridge"] = "hooks"
     device: str = "auto"
     seed: int = Field(default=0, ge=0)
 
