@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from critical_phase.atomic import sweep
 from critical_phase.checkpoints import model_sha256
 from critical_phase.probes.collectors import COLLECTORS
 from critical_phase.probes.job import Job
@@ -79,6 +80,7 @@ def collect(
     settings.check(tuple(COLLECTORS), plan.rows)
     base = base_sha256 or model_sha256(model)
     job = Job(run, model, plan, settings, dict(provenance or {}), base, overwrite)
+    sweep(run)
     write_plan(plan, run / "plan.csv", no_text=settings.no_text)
     outcome = run_units(job, units, fail_fast=fail_fast, progress=progress, stop=stop)
     return _report(job, outcome, time.perf_counter() - begin)

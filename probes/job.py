@@ -145,8 +145,11 @@ class Job(UnitWork):
         missing = self._missing(unit)
         if missing != self._absent.get(unit.name, missing):
             self.twice.append(unit)
-        for kind in missing:
+        for kind in self._kinds:
             path, key = unit_path(self.run, kind, unit), self._key(kind, unit)
+            if kind not in missing:  # its line may be missing: a kill came right before it
+                self._manifest.ensure(kind, unit, path, key)
+                continue
             attributes = file_attributes(unit, self.run, self._slot.merged, instrument)
             attributes |= self._provenance | {"unit_key": to_json(key), "scores_sha256": digest}
             attributes |= {"base_sha256": self._base_sha256}

@@ -167,34 +167,42 @@ def _fill(
     coordinates: Mapping[str, Coordinate],
     attributes: Attributes,
 ) -> None:
-    file.attrs["Conventions"] = CONVENTIONS[kind]
+    _note(file, "Conventions", CONVENTIONS[kind])
     for name, value in sorted(attributes.items()):
-        file.attrs[name] = value
-    for name, values in coordinates.items():
-        _write_coordinate(file, name, values)
+        _note(file, name, value)
+    scales = {name: _write_coordinate(file, name, v) for name, v in coordinates.items()}
     for dataset, tensor in arrays:
         made = _write(file, dataset, tensor)
         for axis, dim in enumerate(dataset.dims):
             made.dims[axis].label = dim
-            made.dims[axis].attach_scale(file[dim])
-        made.attrs["about"] = dataset.about
-        made.attrs["storage_dtype"] = str(tensor.dtype).removeprefix("torch.")
+            made.dims[axis].attach_scale(scales[dim])
+        _note(made, "about", dataset.about)
+        _note(made, "storage_dtype", str(tensor.dtype).removeprefix("torch."))
         if count := count_non_finite(tensor):
-            made.attrs[COUNT] = count
+            _note(made, COUNT, count)
         if dataset.hook_name:
-            made.attrs["hook_name"] = dataset.hook_name
+            _note(made, "hook_name", dataset.hook_name)
     if kind == "activations":
         for name, stated in non_finite_attributes(arrays, coordinates).items():
-            file.attrs[name] = stated
-    file.attrs["complete"] = 1
+            _note(file, name, stated)
+    _note(file, "complete", 1)
 
 
-def _write_coordinate(file: h5py.File, name: str, values: Coordinate) -> None:
+def _note(owner: h5py.File | h5py.Dataset, name: str, value: str | int | float) -> None:
+    """Add an attribute; h5py's own way writes it under another name first and renames it."""
+    data = np.asarray(value, dtype=h5py.string_dtype() if isinstance(value, str) else None)
+    kind = h5py.h5t.py_create(data.dtype, logical=True)
+    made = h5py.h5a.create(owner.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR))
+    made.write(data)
+
+
+def _write_coordinate(file: h5py.File, name: str, values: Coordinate) -> h5py.Dataset:
     if isinstance(values, tuple):
         made = file.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
     else:
         made = file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
     made.make_scale(name)
+    return made
 
 
 def _write(file: h5py.File, dataset: Dataset, tensor: Tensor) -> h5py.Dataset:

@@ -122,6 +122,20 @@ def test_a_deleted_manifest_is_written_again_from_the_files(
     assert sorted(map(str, lines_of(run))) == sorted(map(str, before))
 
 
+def test_a_kill_between_a_file_and_its_line_leaves_no_file_unlisted(
+    run: Path, plan: Plan, make_model: Callable[..., Any]
+) -> None:
+    before = lines_of(run)
+    unit_path(run, "scores", BASE).unlink()
+    (run / "manifest.jsonl").unlink()
+    torn = run / f".tokens.jsonl.{os.uname().nodename}.999999999.tmp"
+    torn.touch()
+    report = collect(run, make_model("llama"), plan, (BASE,), settings=LEAN)
+    assert report.done == (BASE,)
+    assert sorted(map(str, lines_of(run))) == sorted(map(str, before))
+    assert not torn.exists()
+
+
 def test_damage_is_not_listed_as_sound_when_the_manifest_is_gone(
     run: Path, plan: Plan, make_model: Callable[..., Any]
 ) -> None:
