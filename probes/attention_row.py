@@ -94,9 +94,7 @@ def own_config(model: Any) -> None:
             module.config = fresh
 
 
-def query_rows(
-    query: Tensor, key: Tensor, seen: Tensor, scaling: float, slots: Tensor
-) -> Tensor:
+def query_rows(query: Tensor, key: Tensor, seen: Tensor, scaling: float, slots: Tensor) -> Tensor:
     """Work out attention weights of a few queries per line in float32.
 
     Args:
