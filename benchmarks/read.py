@@ -17,9 +17,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
-import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -32,6 +29,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from timing import about_machine, parser, report
 
 from critical_phase.probes import bfloat16, stream_layer
 from critical_phase.probes.collector import Dataset
@@ -64,28 +62,21 @@ class Stored:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller files, under 60 seconds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=0, help="rounds of all sides")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of our reader")
-    arguments = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of our reader")
+    arguments = asked.parse_args()
     torch.set_num_threads(1)
     result = measure(
         quick=arguments.quick,
         rounds=arguments.rounds or (5 if arguments.quick else 9),
         threads=arguments.threads,
     )
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for row in result["rows"]:
-        print(
-            f"{row['dtype']:9} {row['side']:16} {row['gb_per_cpu_s']:7.2f} GB per CPU s "
-            f"{row['gb_per_s']:7.2f} GB/s"
-        )
-    print({name: float(f"{value:.3g}") for name, value in result["ratios"].items()})
-    print(f"{result['machine']}, threads {result['threads']}, {result['page_cache']} page cache")
+    report(result, line, as_json=arguments.json)
+
+
+def line(row: dict[str, Any]) -> str:
+    speed = f"{row['gb_per_cpu_s']:7.2f} GB per CPU s {row['gb_per_s']:7.2f} GB/s"
+    return f"{row['dtype']:9} {row['side']:16} {speed}"
 
 
 def measure(*, quick: bool, rounds: int, threads: int) -> dict[str, Any]:
@@ -111,7 +102,7 @@ def measure(*, quick: bool, rounds: int, threads: int) -> dict[str, Any]:
         "shape": dict(zip(DIMS, shape, strict=True)),
         "checkpoints": 4,
         "page_cache": "warm",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        **about_machine(),
         "threads": threads,
         "quick": quick,
         "rounds": rounds,

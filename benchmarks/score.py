@@ -14,21 +14,18 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import argparse
 import json
 import logging
-import platform
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
+from timing import about_machine, paired, parser, report, settle, take_turns
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from critical_phase.checkpoints import PROMPTS, Question, load_model
@@ -54,31 +51,22 @@ QUICK_SCALE = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller models, under 60 seconds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=0, help="rounds of both sides")
-    parser.add_argument("--questions", type=int, default=0, help="questions of one round")
-    arguments = parser.parse_args()
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    warnings.filterwarnings("ignore")
+    asked = parser(__doc__)
+    asked.add_argument("--questions", type=int, default=0, help="questions of one round")
+    arguments = asked.parse_args()
+    settle()
     logging.disable(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
     result = measure(
         quick=arguments.quick,
         rounds=arguments.rounds or 3,
         count=arguments.questions or (96 if arguments.quick else 384),
     )
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for row in result["rows"]:
-        print(
-            f"{row['model']:10} {row['side']:8} {row['questions_per_cpu_s']:8.2f} questions/s CPU"
-            f"   {row['how']}"
-        )
-    print({name: float(f"{value:.3g}") for name, value in result["ratios"].items()})
-    print(f"lengths: {result['lengths']}; threads: {result['threads']}")
+    report(result, line, as_json=arguments.json)
+
+
+def line(row: dict[str, Any]) -> str:
+    speed = f"{row['questions_per_cpu_s']:8.2f} questions/s CPU"
+    return f"{row['model']:10} {row['side']:8} {speed}   {row['how']}"
 
 
 def measure(*, quick: bool, rounds: int, count: int) -> dict[str, Any]:
@@ -101,8 +89,7 @@ def measure(*, quick: bool, rounds: int, count: int) -> dict[str, Any]:
         "rows": rows,
         "lengths": source,
         "questions": count,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "threads": torch.get_num_threads(),
+        **about_machine(),
         "quick": quick,
         "rounds": rounds,
     }
@@ -123,7 +110,7 @@ def compare(
         reports.append(score(model, plan))
 
     sides = {"ours": ours, "lm_eval": lambda: values.append(theirs())}
-    times = take_turns(sides, rounds)
+    times, _ = take_turns({name: _once(side) for name, side in sides.items()}, rounds)
     difference = float(np.abs(reports[-1].logprob_sum - values[-1]).max())
     if not difference < NATS:
         raise SystemExit(f"the sides differ by {difference} nats: nothing to compare")
@@ -133,7 +120,7 @@ def compare(
         "lm_eval": f"batch size {size} of "
         + ", ".join(f"{n} ({1 / s:.2f}/s)" for n, s in tried.items()),
     }
-    ratio = statistics.median(a / b for a, b in zip(times["lm_eval"], times["ours"], strict=True))
+    ratio = paired(times, "lm_eval", "ours")
     return {
         "ratio": ratio,
         "difference": difference,
@@ -164,15 +151,8 @@ def their_side(
     return lambda: np.array([one[0] for one in lm.loglikelihood(requests, disable_tqdm=True)])
 
 
-def take_turns(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    names = list(sides)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for index in range(rounds + 1):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
-            seconds = seconds_of(sides[name])
-            if index:  # the first round warms up
-                times[name].append(seconds)
-    return times
+def _once(side: Callable[[], object]) -> Callable[[int], object]:
+    return lambda _: side()
 
 
 def seconds_of(side: Callable[[], object]) -> float:

@@ -14,15 +14,10 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
-import ctypes
-import json
-import platform
 import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
+from timing import about_machine, paired, parser, read_status, report, rotated, settle, start_peak
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from critical_phase.checkpoints import (
@@ -51,30 +46,17 @@ Setting = tuple[Callable[[], PreTrainedModel], list[Example], Recipe]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="fewer steps and sides, shorter questions, under 60 seconds",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=0, help="rounds of all sides")
-    arguments = parser.parse_args()
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-    transformers.utils.logging.disable_progress_bar()
+    arguments = parser(__doc__).parse_args()
+    settle()
     rounds = arguments.rounds or (3 if arguments.quick else 5)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), quick=arguments.quick, rounds=rounds)
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for row in result["rows"]:
-        print(
-            f"{row['model']:10} {row['side']:6} {row['cpu_ms_per_step']:8.2f} ms CPU a step  "
-            f"{row['peak_mib']:7.1f} MiB"
-        )
-    print({name: round(value, 3) for name, value in result["ratios"].items()})
+    report(result, line, as_json=arguments.json)
+
+
+def line(row: dict[str, Any]) -> str:
+    speed = f"{row['cpu_ms_per_step']:8.2f} ms CPU a step"
+    return f"{row['model']:10} {row['side']:6} {speed}  {row['peak_mib']:7.1f} MiB"
 
 
 def measure(folder: Path, *, quick: bool, rounds: int) -> dict[str, Any]:
@@ -107,16 +89,11 @@ def measure(folder: Path, *, quick: bool, rounds: int) -> dict[str, Any]:
         "name": "train",
         "ratios": ratios,
         "rows": rows,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "threads": torch.get_num_threads(),
+        **about_machine(),
         "quick": quick,
         "rounds": rounds,
         "steps": {model: setting[2].steps for model, setting in settings.items()},
     }
-
-
-def paired(values: dict[str, list[float]], a: str, b: str) -> float:
-    return statistics.median(x / y for x, y in zip(values[a], values[b], strict=True))
 
 
 def take_turns(
@@ -126,7 +103,7 @@ def take_turns(
     times: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, list[float]] = {name: [] for name in names}
     for index in range(rounds + 1):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
+        for name in rotated(names, index):
             start_peak()
             seconds = sides[name]()
             if index:  # the first round warms up
@@ -197,17 +174,6 @@ def organism_setting(*, steps: int) -> Setting:
         row = encode(tokenizer, prompt_format("plain"), question, answer)
         examples.append(Example(question.id, answer, row.question_ids, row.answer_ids))
     return (lambda: load_model("organism")[0]), examples, recipe
-
-
-def start_peak() -> None:
-    """Give freed memory back and forget the last peak."""
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def read_status(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

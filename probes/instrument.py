@@ -9,8 +9,9 @@ import torch
 from critical_phase.errors import CheckpointError
 from critical_phase.probes.attention_gate import choose_attention
 from critical_phase.probes.attention_row import own_config
-from critical_phase.probes.batches import Batch, Layout, Packer
+from critical_phase.probes.batches import Layout, Packer
 from critical_phase.probes.cached_batches import CachedPacker
+from critical_phase.probes.calibration import calibrate
 from critical_phase.probes.collector import (
     Arrays,
     Calibration,
@@ -20,7 +21,7 @@ from critical_phase.probes.collector import (
     SecondPass,
 )
 from critical_phase.probes.collectors import COLLECTORS, build, coordinates_of
-from critical_phase.probes.forward import allocate, attached, forward_all, in_batches
+from critical_phase.probes.forward import allocate, forward_all
 from critical_phase.probes.layout import (
     LayoutChoice,
     choose_layout,
@@ -29,11 +30,10 @@ from critical_phase.probes.layout import (
 )
 from critical_phase.probes.own_gate import check_batch_free
 from critical_phase.probes.plan import Plan, check_fits
-from critical_phase.probes.residual_sparsity import calibrate_residual
+from critical_phase.probes.residual import stream_modules
 from critical_phase.probes.scoring import Scorer, Scores
 from critical_phase.probes.settings import CollectSettings
 from critical_phase.probes.sites import check_sites, need, resolve
-from critical_phase.probes.sparsity import Calibrator
 from critical_phase.probes.stem import WORTH, shared_start
 
 
@@ -187,32 +187,14 @@ def _build(
         need(scene.model, scene.sites, "attention")
         scene = choose_attention(scene, packer.only(gate_questions(scene.plan)))
     if "sparsity" in settings.collectors:
-        scene = replace(scene, calibration=calibration or calibrate(scene, packer))
+        need(scene.model, scene.sites, "mlp_out")
+        found = calibration or calibrate(scene, packer, scene.sites.mlp_out)
+        scene = replace(scene, calibration=found)
     if "residual_sparsity" in settings.collectors and scene.residual_calibration is None:
-        scene = replace(scene, residual_calibration=calibrate_residual(scene, packer))
+        found = calibrate(scene, packer, stream_modules(scene))
+        scene = replace(scene, residual_calibration=found)
     collectors = build(scene, settings)
     rows: dict[str, Coordinate] = {"row": np.arange(scene.plan.rows, dtype=np.int32)}
     coordinates = rows | coordinates_of(collectors)
     sizes = {name: len(values) for name, values in coordinates.items()}
     return Instrument(scene, packer, choice, collectors, allocate(collectors, sizes), coordinates)
-
-
-@torch.no_grad()
-def calibrate(scene: Scene, packer: Packer) -> Calibration:
-    """Let the base model fix the thresholds and massive dimensions of sparsity.
-
-    Raises:
-        CheckpointError: Some block has no single MLP.
-    """
-    need(scene.model, scene.sites, "mlp_out")
-    calibrator, scorer = Calibrator(scene), Scorer(scene.sites.unembed, scene.plan.rows)
-
-    def run(batch: Batch) -> None:
-        scorer.start(batch)
-        calibrator.start(batch)
-        scene.model(**batch.inputs)
-        calibrator.add()
-
-    with attached([scorer, calibrator]):
-        in_batches(packer, run)
-    return calibrator.result()

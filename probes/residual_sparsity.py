@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from critical_phase.probes.batches import Batch, Packer
-from critical_phase.probes.collector import Arrays, Calibration, Coordinate, Dataset, Scene
-from critical_phase.probes.forward import attached, in_batches
+from critical_phase.probes.batches import Batch
+from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
 from critical_phase.probes.hooks import Hook, Hooks
 from critical_phase.probes.positions import Positions
 from critical_phase.probes.residual import stream_modules
-from critical_phase.probes.scoring import Scorer
-from critical_phase.probes.sparsity import NAMES, answer_ends
-from critical_phase.probes.sparsity_metrics import largest_dimensions, pair_of_parts, sorted_parts
+from critical_phase.probes.sparsity import NAMES
+from critical_phase.probes.sparsity_metrics import pair_of_parts, sorted_parts
 from critical_phase.probes.sparsity_more import more_metrics
 
 HOOK_NAME = "blocks.{layer}.hook_resid_post; layer -1 is blocks.0.hook_resid_pre"
@@ -95,67 +93,6 @@ class ResidualSparsity:
         groups = (*pair_of_parts(*parts, eps), *more_metrics(*parts))
         found = [value for group in groups for value in group.values()]
         self._values.append(torch.stack(found, dim=1).reshape(*values.shape[:2], -1))
-
-
-class ResidualCalibrator:
-    """Finds eps and the massive dimensions of each layer on the base model, once per run."""
-
-    def __init__(self, scene: Scene) -> None:
-        """Note the sites."""
-        self._hooks = _hooks(scene, self._read)
-        self._sums: dict[int, Tensor] = {}
-        self._squares: dict[int, Tensor] = {}
-        self._rows = 0
-        self._batch: Batch | None = None
-        self._sizes: dict[int, Tensor] = {}
-
-    def attached(self) -> Hooks:
-        """Hang on the input of every block and of the final norm."""
-        return Hooks(self._hooks)
-
-    def start(self, batch: Batch) -> None:
-        """Read the rows of the next forward pass."""
-        self._batch = batch
-        self._sizes.clear()
-
-    def add(self) -> None:
-        """Count what the last forward pass gave, once it ended: one that fails counts nothing."""
-        assert self._batch is not None
-        self._rows += len(self._batch.rows)
-        for index, size in self._sizes.items():
-            self._sums[index] = self._sums.get(index, 0.0) + size.sum(0)
-            self._squares[index] = self._squares.get(index, 0.0) + size.square().sum(0)
-
-    def result(self) -> Calibration:
-        """Sum up: per layer mean + one (population) standard deviation, and top dimensions."""
-        sums = torch.stack([self._sums[i] for i in range(len(self._sums))]).cpu().numpy()
-        squares = torch.stack([self._squares[i] for i in range(len(sums))]).cpu().numpy()
-        mean_by_dimension = sums / self._rows
-        mean = mean_by_dimension.mean(axis=1)
-        square = (squares / self._rows).mean(axis=1)
-        eps = mean + np.sqrt(np.maximum(square - mean**2, 0.0))
-        massive = np.stack([largest_dimensions(one) for one in mean_by_dimension])
-        return Calibration(eps.astype(np.float32), massive)
-
-    def _read(self, index: int, x: Tensor) -> None:
-        assert self._batch is not None
-        self._sizes[index] = answer_ends(x, self._batch).abs().double()
-
-
-@torch.no_grad()
-def calibrate_residual(scene: Scene, packer: Packer) -> Calibration:
-    """Let the base model fix the thresholds and massive dimensions of the residual stream."""
-    calibrator, scorer = ResidualCalibrator(scene), Scorer(scene.sites.unembed, scene.plan.rows)
-
-    def run(batch: Batch) -> None:
-        scorer.start(batch)
-        calibrator.start(batch)
-        scene.model(**batch.inputs)
-        calibrator.add()
-
-    with attached([scorer, calibrator]):
-        in_batches(packer, run)
-    return calibrator.result()
 
 
 def _hooks(scene: Scene, read: object) -> list[Hook]:

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from critical_phase.probes.batches import Batch
-from critical_phase.probes.collector import Arrays, Calibration, Coordinate, Dataset, Scene
+from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
 from critical_phase.probes.hooks import Hook, Hooks
 from critical_phase.probes.sparsity_metrics import (
     METRICS,
-    largest_dimensions,
     pair_of_parts,
     sorted_parts,
 )
@@ -101,52 +100,6 @@ class Sparsity:
         groups = (*pair_of_parts(*parts, eps), *more_metrics(*parts))
         found = [value for group in groups for value in group.values()]
         return torch.stack(found, dim=1).reshape(len(values), rows, -1)
-
-
-class Calibrator:
-    """Finds eps and the massive dimensions of each block on the base model, once per run."""
-
-    def __init__(self, scene: Scene) -> None:
-        """Note the sites."""
-        self._hooks = post_hooks(scene, self._read)
-        self._blocks = scene.sites.layers
-        self._sums: dict[int, Tensor] = {}
-        self._squares: dict[int, Tensor] = {}
-        self._rows = 0
-        self._batch: Batch | None = None
-        self._sizes: dict[int, Tensor] = {}
-
-    def attached(self) -> Hooks:
-        """Hang on the input of every block's last MLP map."""
-        return Hooks(self._hooks)
-
-    def start(self, batch: Batch) -> None:
-        """Read the rows of the next forward pass."""
-        self._batch = batch
-        self._sizes.clear()
-
-    def add(self) -> None:
-        """Count what the last forward pass gave, once it ended: one that fails counts nothing."""
-        assert self._batch is not None
-        self._rows += len(self._batch.rows)
-        for block, size in self._sizes.items():
-            self._sums[block] = self._sums.get(block, 0.0) + size.sum(0)
-            self._squares[block] = self._squares.get(block, 0.0) + size.square().sum(0)
-
-    def result(self) -> Calibration:
-        """Sum up: per block mean + one (population) standard deviation, and top dimensions."""
-        eps, massive = [], []
-        for block in range(self._blocks):
-            mean_by_dimension = (self._sums[block] / self._rows).numpy()
-            mean = float(mean_by_dimension.mean())
-            square = float((self._squares[block] / self._rows).mean())
-            eps.append(mean + max(square - mean**2, 0.0) ** 0.5)
-            massive.append(largest_dimensions(mean_by_dimension))
-        return Calibration(np.array(eps, dtype=np.float32), np.stack(massive))
-
-    def _read(self, block: int, x: Tensor) -> None:
-        assert self._batch is not None
-        self._sizes[block] = answer_ends(x, self._batch).abs().double().cpu()
 
 
 def post_hooks(scene: Scene, read: object) -> list[Hook]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -19,6 +18,7 @@ from critical_phase.cli.sweep_cell import (
 )
 from critical_phase.cli.sweep_reuse import head_settings
 from critical_phase.cli.sweep_worker import work
+from critical_phase.probes.engines.devices import environment, places, visible_devices
 
 Tell = Callable[[str], None]
 
@@ -123,8 +123,7 @@ class _Pool:
 
     def __init__(self, size: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._threads = max(1, (os.cpu_count() or 1) // size)
-        self._devices = visible_devices()
+        self._places = places(size, visible_devices())
         self._workers = [self._start(number) for number in range(size)]
 
     @property
@@ -179,38 +178,9 @@ class _Pool:
 
     def _start(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        device = self._devices[number % len(self._devices)] if self._devices else None
-        with _environment(self._threads, device):
+        with environment(self._places[number]):
             process = self._context.Process(target=work, args=(theirs,), daemon=False)
             process.start()
         theirs.close()
-        place = "no GPU" if device is None else f"CUDA_VISIBLE_DEVICES={device}"
-        say(f"worker {number}: {place}, OMP_NUM_THREADS={self._threads}")
+        say(str(self._places[number]))
         return _Worker(number, process, ours)
-
-
-def visible_devices() -> list[str]:
-    """Name the GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name.strip()]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
-
-
-@contextlib.contextmanager
-def _environment(threads: int, device: str | None) -> Iterator[None]:
-    """Set what a worker must find before it imports torch."""
-    wanted = {"OMP_NUM_THREADS": str(threads)}
-    wanted |= {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
