@@ -61,4 +61,4 @@ def _rows(scene: Scene, batch: Batch) -> torch.Tensor | None:
         if scene.attention_way == "interface":
             refuse_short_memory(error)
         return None
-    return arrays["attention_row"]
+    return arrays["attention_row"][:, torch.from_numpy(batch.rows)]

@@ -14,6 +14,7 @@ COUNT = "non_finite"
 FIRST = "non_finite_first"
 """Attributes of a file: how many values are not finite, and where the first of them is."""
 _LAYERS = ("layer", "block")
+_AT_ONCE = 1 << 22
 _CHECKED = ("residual", "residual_mid")
 """Datasets whose collector compares every value before it is rounded: what is infinite here
 was infinite in the model."""
@@ -34,6 +35,11 @@ def count_non_finite(values: Tensor) -> int:
     """Count infinities and NaN; a finite sum proves quickly that there are none."""
     if not values.dtype.is_floating_point:
         return 0
+    # A part at a time: sums of two-byte floats make a copy, and the array may lie on disk.
+    return sum(_count(part) for part in torch.split(values.reshape(-1), _AT_ONCE))
+
+
+def _count(values: Tensor) -> int:
     if bool(torch.isfinite(values.sum(dtype=torch.float32))):
         return 0
     return int(values.numel() - torch.isfinite(values).sum())

@@ -8,7 +8,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from critical_phase.errors import ConfigError
 from critical_phase.probes.collectors import COLLECTORS
 from critical_phase.probes.held_still import held_still
 from critical_phase.probes.job import Job
+from critical_phase.probes.landing import is_whole
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.plan_csv import write_plan
 from critical_phase.probes.settings import CollectSettings
@@ -216,8 +217,15 @@ class LiveJob(Job):
             stored = json.loads(str(read_attrs(path).get("unit_key") or "{}"))
             wanted = json.loads(to_json(self._key(kind, unit)))
             apart = {k for k in {*stored, *wanted} if stored.get(k) != wanted.get(k)}
-            if apart == {"adapter_sha256"}:
+            if apart == {"adapter_sha256"} and not _saved_as(unit, stored["adapter_sha256"]):
                 path.unlink()
+
+
+def _saved_as(unit: Unit, sha256: str) -> bool:
+    """Tell whether the adapter that a file was read from is still saved at its step."""
+    if unit.checkpoint is None or not unit.checkpoint.path.exists():
+        return False
+    return is_whole(replace(unit.checkpoint, sha256=sha256))
 
 
 class _NeverStale(StaleAdapters):

@@ -67,6 +67,10 @@ class Instrument:
         """
         scene = self.scene
         scorer = Scorer(scene.sites.unembed, scene.plan.rows)
+        for one in self.collectors:  # ours write all they hold; others may add or leave out
+            if type(one) not in COLLECTORS.values():
+                for dataset in one.datasets:
+                    self.arrays[dataset.name].zero_()
         first = [one for one in self.collectors if not isinstance(one, SecondPass)]
         cuts = forward_all(scene.model, self.packer, scorer, first, self.arrays)
         scores = scorer.scores

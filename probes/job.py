@@ -102,6 +102,7 @@ class Job(UnitWork):
         self.instrument = replace(self.instrument, arrays=room)
         if self.settings.backend == "bridge":
             self.instrument = bridge_instrument(self.instrument, self._slot, units, self.settings)
+        self._spare = new_room(self.instrument.arrays, self.run) if self.behind else None
 
     def _reads_beside(self) -> bool:
         assert self.instrument is not None
@@ -120,16 +121,11 @@ class Job(UnitWork):
         self.cuts += scores.cuts
         self._note_stream(unit, scores)
         digest = hashlib.sha256(scores.logprob_sum.tobytes()).hexdigest()
-        measured, self.instrument = self.instrument, self._other_room()
+        measured = self.instrument
+        if self._spare is not None:  # the next unit goes there, while this one is written
+            self.instrument = replace(measured, arrays=self._spare)
+            self._spare = measured.arrays
         return digest, lambda: self._write(unit, measured, scores, digest)
-
-    def _other_room(self) -> Instrument:
-        """Let the next unit be measured into other arrays, while these are being written."""
-        assert self.instrument is not None
-        used = self.instrument.arrays
-        free = new_room(used, self.run) if self._spare is None else self._spare
-        self._spare = used
-        return replace(self.instrument, arrays=free)
 
     def _note_stream(self, unit: Unit, scores: Scores) -> None:
         """Let the activations be compared with the scores, where nothing rounds them."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from critical_phase.atomic import disk_error, temporary_name
+from critical_phase.errors import StoreError
 from critical_phase.probes.reserve import hold_room
 
 MEMORY = 256 << 20
@@ -50,4 +51,10 @@ def _on_disk(array: Tensor, folder: Path) -> Tensor:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(error, folder / "room") from error
+    except RuntimeError as error:
+        raise StoreError(
+            f"a file of {array.nbytes >> 20} MiB cannot be mapped into memory: {error}",
+            where=str(folder),
+            fix="use a run folder on a local disk, or collect fewer rows (--limit)",
+        ) from error
     return flat.reshape(array.shape)

@@ -157,7 +157,7 @@ def _metrics(sums: _Sums, above: Tensor) -> dict[str, Tensor]:
         "gini": ((2 * sums.ranked / (n * l1) - (n + 1) / n).clamp(0, 1), 0.0),
         "pr": (1 / kurtosis, 1.0),
         "kurtosis": (kurtosis, 1.0),
-        "l0": (above.float() / n, None),
+        "l0": (torch.where(l1.isfinite(), above.float() / n, torch.nan), None),
         "top10_energy": (sums.top / energy, _tenth(n) / n),
     }
     still = sums.scale == 0

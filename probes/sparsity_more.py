@@ -73,13 +73,14 @@ def _metrics(parts: _Parts) -> dict[str, Tensor]:
     mean = total / n
     limit = mean + (energy / n - mean.square()).clamp(min=0.0).sqrt()
     below = [torch.searchsorted(v, limit[:, None], right=True)[:, 0] for v in parts.values]
+    above = (n - torch.stack(below).sum(0)).float() / n
     still, safe = total <= 0, total.clamp(min=_TINY)
     # H = log T - (sum x log x) / T for shares x / T
     rank = torch.exp(safe.log() - parts.log_sum / safe) / n
     found = {
         "l1": total * parts.unit,
         "effective_rank": torch.where(still, 1.0, rank.clamp(max=1.0)),
-        "l0_own": (n - torch.stack(below).sum(0)).float() / n,
+        "l0_own": torch.where(total.isfinite(), above, torch.nan),
     }
     top = parts.most.flip(1).square().cumsum(1) / energy.clamp(min=_TINY)[:, None]
     for name, percent in _PERCENT.items():

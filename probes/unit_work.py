@@ -1,6 +1,5 @@
 """Turn units into files one at a time; a unit that fails alone is noted, the rest goes on."""
 
-import contextlib
 import platform
 import time
 import traceback
@@ -68,6 +67,9 @@ class UnitWork(ABC):
 
     command: ClassVar[str]
     """Name of the command, in `failed/` and in the manifest."""
+
+    behind = False
+    """Whether a unit is written while the next one is measured; set before `open`."""
 
     def __init__(self, run: Path, provenance: Attributes) -> None:
         """Note where files go and what is said of all of them."""
@@ -183,6 +185,7 @@ def run_units(
             work.forgive(unit)
             log.add(unit, "existing", 0.0)
     pending = [unit for unit in units if unit not in log.existing]
+    work.behind = len(pending) > 1
     if pending and not (stop is not None and stop()):
         work.open(pending)
     with _Writer(log) as writer:
@@ -203,7 +206,7 @@ class _Writer:
     def __init__(self, log: "_Log") -> None:
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="unit-writer")
-        self._writing: tuple[Unit, Future[Failure | None], float] | None = None
+        self._writing: tuple[Unit, Future[tuple[Failure | None, float]]] | None = None
 
     def put(self, unit: Unit, finish: Finish, started: float) -> None:
         """Hand over a measured unit once the one before is written.
@@ -212,7 +215,7 @@ class _Writer:
             StoreError: The one before could not be written and nothing more can be.
         """
         self._settle()
-        self._writing = (unit, self._thread.submit(finish), started)
+        self._writing = (unit, self._thread.submit(_timed, finish, started))
 
     def __enter__(self) -> "_Writer":
         return self
@@ -225,21 +228,29 @@ class _Writer:
     ) -> None:
         """Wait for the last unit; an error that is on its way already is the one to raise."""
         try:
-            with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
-                self._settle()
+            self._settle()
+        except Exception as other:
+            if error is None:
+                raise
+            error.add_note(f"and the unit before could not be written: {other}")
         finally:
             self._thread.shutdown()
 
     def _settle(self) -> None:
         if self._writing is None:
             return
-        unit, result, started = self._writing
+        unit, result = self._writing
         self._writing = None
-        failure = result.result()
+        failure, seconds = result.result()
         if failure is not None:
             self._log.failures.append(failure)
         status = "done" if failure is None else "failed"
-        self._log.add(unit, status, time.perf_counter() - started)
+        self._log.add(unit, status, seconds)
+
+
+def _timed(finish: Finish, started: float) -> tuple[Failure | None, float]:
+    failure = finish()
+    return failure, time.perf_counter() - started
 
 
 class _Log:

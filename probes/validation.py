@@ -1,5 +1,6 @@
 """Check a stored file against the format document (docs/format.md)."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,14 @@ REQUIRED_DATASETS = {
     "activations": ("rows/question", "rows/candidate", "rows/correct"),
     "effects": ("kl_question", "kl_question_end"),
 }
+OF_COLLECTORS = {
+    "residual": ("residual", "residual_mid"),
+    "attention": ("attention_row",),
+    "sparsity": ("sparsity",),
+    "residual_sparsity": ("residual_sparsity",),
+    "margin_gradient": ("margin_gradient",),
+}
+"""Datasets of which a collector that `unit_key` names leaves at least one."""
 TOGETHER = (
     ("kl_text", "kl_text_reverse", "nll_text", "tokens_text", "windows_text"),
     ("gradient_sq", "gradient_mean_sq", "loss_example"),
@@ -71,6 +80,7 @@ def validate(path: Path) -> FileSummary:
         problems += _attribute_problems(file, kind)
         for name in REQUIRED_DATASETS.get(kind, ()):
             problems += [] if name in names else [f"no dataset {name}"]
+        problems += _promise_problems(file, names) if kind == "activations" else []
         read_axes(file)
         found = 0
         for name in names:
@@ -100,6 +110,20 @@ def validate(path: Path) -> FileSummary:
 def _kind(file: h5py.File) -> str:
     stated = file.attrs.get("Conventions")
     return next((kind for kind, value in CONVENTIONS.items() if value == stated), "")
+
+
+def _promise_problems(file: h5py.File, names: tuple[str, ...]) -> list[str]:
+    """Name collectors that the file says it was made with and that left nothing in it."""
+    try:
+        key = json.loads(str(file.attrs.get("unit_key", "{}")))
+    except json.JSONDecodeError:
+        return ["unit_key is not JSON"]
+    return [
+        f"nothing of the collector {name}"
+        for name in key.get("collectors", ())
+        if name in OF_COLLECTORS and f"{name}_absent" not in file.attrs
+        if not set(OF_COLLECTORS[name]) & set(names)
+    ]
 
 
 def _attribute_problems(file: h5py.File, kind: str) -> list[str]:

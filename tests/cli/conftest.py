@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,12 @@ def trained_run(
 
 
 @pytest.fixture(scope="session")
-def collected_run(trained_run: Path) -> Path:
-    """The same run, collected at every step."""
+def collected_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the same run, collected at every step."""
+    run = Path(
+        shutil.copytree(trained_run, tmp_path_factory.mktemp("collected") / trained_run.name)
+    )
     with pytest.raises(SystemExit) as stopped:
-        main(["collect", str(trained_run)])
+        main(["collect", str(run)])
     assert not stopped.value.code
-    return trained_run
+    return run

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,7 +149,13 @@ def test_of_two_processes_the_main_one_collects(
 ) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["--no-python", shutil.which("probe") or "probe", "train", run, *arguments]
+    command += [
+        "--no-python",
+        str(Path(sys.executable).with_name("probe")),
+        "train",
+        run,
+        *arguments,
+    ]
     command += ["--collect", "--collect-limit", 6, "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(

@@ -18,6 +18,7 @@ from critical_phase.probes import (
     Unit,
     collect,
     estimate,
+    make_units,
     own_collector,
     read_activations,
     read_attrs,
@@ -172,3 +173,24 @@ def test_its_bytes_are_counted_from_what_it_declares(
     assert 0 < guess.bytes_per_unit - 3 * plan.rows * 4 < lean.bytes_per_unit
     with pytest.raises(ConfigError, match="known from the model alone"):
         estimate(tmp_path, model.config, plan, (BASE,), settings=settings)
+
+
+def test_what_a_collector_adds_up_begins_at_zero_for_every_unit(
+    example: Path,
+    plan: Plan,
+    make_model: Callable[..., Any],
+    make_adapters: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    adding = documented().replace(
+        ".index_copy_(1, torch.from_numpy(self._batch.rows), together)",
+        ".index_add_(1, torch.from_numpy(self._batch.rows), together)",
+    )
+    example.write_text(adding)
+    units = make_units({"negative": make_adapters(tmp_path / "heads", "llama", (1, 2, 3))})
+    settings = settings_of(example)
+    for run, chosen in (("all", units), ("alone", units[-1:])):
+        collect(tmp_path / run, make_model("llama"), plan, chosen, settings=settings)
+    paths = [unit_path(tmp_path / run, "activations", units[-1]) for run in ("all", "alone")]
+    together, alone = (read_activations(path, "mlp_norm") for path in paths)
+    np.testing.assert_array_equal(together, alone)
