@@ -12,7 +12,11 @@ usual_script   run_with_cache of residual, attention and MLP activations, loaded
 Two tables in one run. `checkpoint`: one more checkpoint of a series, medians over rounds.
 `series`: whole runs of 1, 8 and 32 checkpoints, from loading the base to the last file,
 gates and all, once each. Sides take turns in one process; CPU time of all its threads
-(on a GPU: wall time up to the end of its work). Every side's values are compared with ours.
+(on a GPU: wall time up to the end of its work). The residual stream and scores of every
+peer but usual_script are compared with ours, at one checkpoint (hidden_states without its
+last layer, which transformers gives after the norm). `memory`: peaks of fresh processes,
+imports and model included; floor loads the model and runs the bare passes. Peers that load
+all anew do so as their tutorials do; plain_hooks loads the base once.
 """
 
 import os
@@ -21,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import dataclasses
+import multiprocessing
 import shutil
 import statistics
 import sys
@@ -36,7 +41,17 @@ import numpy as np
 import torch
 from collect_peers import PEERS, Task
 from peft import LoraConfig, get_peft_model
-from timing import about_machine, paired, parser, report, rotated, settle, start_peak, take_turns
+from timing import (
+    about_machine,
+    paired,
+    parser,
+    read_status,
+    report,
+    rotated,
+    settle,
+    start_peak,
+    take_turns,
+)
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from critical_phase.checkpoints import Checkpoint, list_series, model_sha256
@@ -51,6 +66,7 @@ from critical_phase.probes import (
     unit_path,
 )
 from critical_phase.probes.forward import attached
+from critical_phase.probes.instrument import make_packer, make_scene
 from critical_phase.probes.job import Job
 from critical_phase.probes.scoring import Scorer
 
@@ -96,7 +112,7 @@ def line(row: dict[str, Any]) -> str:
 def measure(folder: Path, options: Any) -> dict[str, Any]:
     quick, shape = options.quick, options.shape or ("quick" if options.quick else "30m")
     rounds = options.rounds or (2 if quick else 5)
-    counts = [int(n) for n in (options.checkpoints or ("1,4" if quick else "1,8,32")).split(",")]
+    counts = [int(n) for n in (options.checkpoints or ("1,2" if quick else "1,8,32")).split(",")]
     dtype = getattr(torch, options.dtype)
     model = make_model(folder, SHAPES[shape], dtype, options.device)
     vocabulary = model.config.vocab_size
@@ -108,15 +124,16 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
         plan = make_plan(questions=questions, vocabulary=vocabulary)
         return Task(folder, plan, dtype, options.device)
 
-    bench = Bench(task(options.questions or (12 if quick else 64)), checkpoints, names)
+    bench = Bench(task(options.questions or (8 if quick else 64)), checkpoints, names)
     rows, ratios = bench.checkpoint(rounds)
-    small = Bench(task(options.series_questions or (4 if quick else 16)), checkpoints, names)
+    small = Bench(task(options.series_questions or (3 if quick else 16)), checkpoints, names)
     more, of_series = small.series(counts)
+    memory, of_memory = measure_memory(small, quick=quick)
     return {
         "schema_version": 1,
         "name": "collect",
-        "ratios": ratios | of_series,
-        "rows": rows + more,
+        "ratios": ratios | of_series | of_memory,
+        "rows": rows + more + memory,
         **about_machine(),
         "device": options.device,
         "shape": shape,
@@ -139,7 +156,7 @@ class Bench:
         units = [Unit("negative", item.step, item) for item in self.checkpoints]
         ours, lean = (self.open(name, units, s) for name, s in KINDS.items())
         sides: dict[str, Callable[[int], object]] = {
-            "floor": self.floor(ours),
+            "floor": self.floor(lean),
             "ours": lambda i: ours.run_unit(units[i], fail_fast=True),
             "ours_residual": lambda i: lean.run_unit(units[i], fail_fast=True),
         }
@@ -155,11 +172,9 @@ class Bench:
             }
             for name in sides
         ]
-        peak = {row["side"]: row["peak_mib"] for row in rows}
         ratios = {
             "efficiency": paired(times, "floor", "ours"),
             "efficiency_residual": paired(times, "floor", "ours_residual"),
-            "peak_memory": peak["ours"] / peak["floor"],
         }
         ratios |= {f"vs_{name}": paired(times, name, against(name)) for name in self.peers}
         self.compare(lean.run, "checkpoint")
@@ -179,7 +194,7 @@ class Bench:
                 before, started = start_peak(), self.clock()
                 side(count)
                 seconds[name][str(count)] = self.clock() - started
-                peaks[name] = max(peaks[name], read_peak() - before)
+                peaks[name] = max(peaks[name], read_status("VmHWM") - before)
         rows = [
             {"table": "series", "side": name, "seconds": seconds[name], "peak_mib": peaks[name]}
             for name in seconds
@@ -277,18 +292,75 @@ class Bench:
                 raise SystemExit(f"{name} differs from ours by {gap:.1e} (scores {nats:.1e} nats)")
 
 
+def measure_memory(bench: Bench, *, quick: bool) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Take the peak of a fresh process for each way, with more rows and more checkpoints too."""
+    questions = 4 * len(bench.task.plan.question_ids)
+    vocabulary = bench.task.base().config.vocab_size
+    more = dataclasses.replace(
+        bench.task, plan=make_plan(questions=questions, vocabulary=vocabulary)
+    )
+    asked = {"imports": (bench, 0), "floor": (bench, 1), "ours": (bench, 2)}
+    if not quick:
+        asked["ours_more_checkpoints"] = (bench, min(8, len(bench.checkpoints)))
+        asked["ours_more_rows"] = (dataclasses.replace(bench, task=more), 2)
+        asked |= {name: (bench, 2) for name in bench.peers}
+    peaks = {name: peak_of(name, one, count) for name, (one, count) in asked.items()}
+    rows = [
+        {"table": "memory", "side": name, "seconds": {}, "peak_mib": value}
+        for name, value in peaks.items()
+    ]
+    own = {name: value - peaks["imports"] for name, value in peaks.items()}
+    ratios = {
+        "peak_memory": peaks["ours"] / peaks["floor"],
+        "peak_memory_without_imports": own["ours"] / own["floor"],
+    }
+    for name in ("more_checkpoints", "more_rows"):
+        if not quick:
+            ratios[f"peak_memory_{name}"] = peaks[f"ours_{name}"] / peaks["ours"]
+    return rows, ratios
+
+
+def peak_of(name: str, bench: Bench, count: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=peak_worker, args=(name, bench, count, theirs))
+    process.start()
+    theirs.close()
+    peak = float(ours.recv())
+    process.join()
+    return peak
+
+
+def peak_worker(name: str, bench: Bench, count: int, link: Any) -> None:
+    settle()
+    if name == "floor":
+        bare_passes(bench.task)
+    elif name in PEERS:
+        out = bench.task.folder / "memory" / name
+        PEERS[name](bench.task, bench.checkpoints[:count], out)
+    elif count:
+        bench.run(f"memory-{name}", CollectSettings(), count)
+    link.send(read_status("VmHWM"))
+
+
+@torch.no_grad()
+def bare_passes(task: Task) -> None:
+    model = task.base()
+    scene = make_scene(model, task.plan, RESIDUAL)
+    packer = make_packer(scene, "packed", RESIDUAL.batch_tokens)
+    scorer = Scorer(scene.sites.unembed, task.plan.rows)
+    with attached([scorer]):
+        for batch in packer:
+            scorer.start(batch)
+            model(**batch.inputs)
+
+
 KINDS = {"ours": CollectSettings(), "ours_residual": RESIDUAL}
 
 
 def against(peer: str) -> str:
     """Compare a peer with the side that records what it records."""
     return "ours" if peer == "usual_script" else "ours_residual"
-
-
-def read_peak() -> float:
-    from timing import read_status
-
-    return read_status("VmHWM")
 
 
 def make_model(

@@ -140,7 +140,8 @@ def nnsight(task: Task, checkpoints: Sequence[Checkpoint], out: Path) -> None:
 @torch.no_grad()
 def usual_script(task: Task, checkpoints: Sequence[Checkpoint], out: Path) -> None:
     """run_with_cache of residuals, attention and MLP activations, all loaded anew; gzip."""
-    wanted = ("hook_resid_pre", "hook_resid_post", "hook_pattern", "mlp.hook_post")
+    wanted = ("blocks.0.hook_resid_pre", "hook_resid_post", "hook_pattern", "mlp.hook_post")
+    longest = int(task.plan.key_length.max())
     for number, checkpoint in enumerate(checkpoints):
         bridge = booted(task, checkpoint)
         kept: dict[str, list[np.ndarray]] = {}
@@ -157,7 +158,7 @@ def usual_script(task: Task, checkpoints: Sequence[Checkpoint], out: Path) -> No
                     else cache[name][lines[:, None], batch.ends]
                 )
                 if name.endswith("pattern"):
-                    taken = torch.nn.functional.pad(taken, (0, 256 - taken.shape[-1]))
+                    taken = torch.nn.functional.pad(taken, (0, longest - taken.shape[-1]))
                 kept.setdefault(name, []).append(taken.float().cpu().numpy())
         write(out / f"{number}.h5", kept, {"compression": "gzip", "chunks": True})
 

@@ -71,10 +71,14 @@ def write_plan(plan: Plan, path: Path, *, no_text: bool = False) -> None:
     if path.exists():
         if path.read_bytes() == content.encode():
             return
+        stored = read_plan(path)
         raise StoreError(
-            "this run already has another plan: questions, prompts, tokens or text setting differ",
+            f"this run already has another plan: it holds {len(stored.question_ids)} questions in "
+            f"{len(stored.question)} rows, and {len(plan.question_ids)} in {plan.rows} were asked "
+            "for; questions, prompts, tokens or the setting of texts differ",
             where=str(path),
-            fix="use the settings of the first collect, or another run folder",
+            fix="repeat the settings of the first collect (such as --limit, --seed), use another "
+            "run folder, or collect all again with --overwrite",
         )
     write_text(path, content)
 

@@ -72,7 +72,12 @@ def is_done(path: Path, key: Mapping[str, Any], *, overwrite: bool) -> bool:
     """
     if not path.exists():
         return False
-    found = _stored_key(path)
+    try:
+        found = _stored_key(path)
+    except StoreError:
+        if overwrite:
+            return False  # damaged: it is made again like one made in another way
+        raise
     if found == json.loads(to_json(key)):
         return True
     if overwrite:

@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = run / f"activations/negative/step-{step:08d}.h5"
         write_file(path, "activations", arrays, coordinates, ATTRIBUTES | {"step": step})
     for form in ("npz", "safetensors"):
-        export_file(path, run / "export/activations/negative" / path.stem, form)
+        export_file(path, run.parent / "export/activations/negative" / path.stem, form)
     return run
 
 

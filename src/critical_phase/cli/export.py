@@ -127,8 +127,12 @@ def command(
     Values are equal to the stored ones. Repeat the command to continue after an interruption.
     """
     run = open_run(path).path
-    if to.resolve() == run.resolve():
-        raise ConfigError("the copies would lie among the run's own files", fix="give another --to")
+    if to.resolve().is_relative_to(run.resolve()):
+        raise ConfigError(
+            "the copies would lie among the run's own files",
+            where=str(to),
+            fix="give --to a folder beside the run",
+        )
     files = chosen_files(run, _parts(heads), checkpoints)
     copy_tables(run, to, files)
     made, failed = export_run(

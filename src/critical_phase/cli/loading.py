@@ -201,7 +201,7 @@ class StoredRun:
     def _check_files(self) -> None:
         """Refuse files of different plans, and files of adapters that are no longer there."""
         first = read_attrs(self._run.scores(BASE, 0))["plan_sha256"]
-        again = f"probe collect {self._run.path} --overwrite"
+        again = f"delete this file and repeat the collect of {self._run.path} that run.json lists"
         for head in self.heads:
             files = {step: self._run.scores(head, step) for step in self._steps[head]}
             for path in files.values():
