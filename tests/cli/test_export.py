@@ -62,9 +62,11 @@ def test_a_damaged_file_costs_no_other_export(probe: Probe, run: Path, tmp_path:
     assert str(damaged) in shown.out
 
 
-def test_copies_do_not_go_into_the_run_itself(probe: Probe, run: Path) -> None:
-    shown = probe("export", run, "--to", run, "--format", "hdf5")
-    assert (shown.code, "give another --to" in shown.err) == (2, True)
+@pytest.mark.parametrize("inside", ["", "export"])
+def test_copies_do_not_go_into_the_run_itself(probe: Probe, run: Path, inside: str) -> None:
+    shown = probe("export", run, "--to", run / inside, "--format", "hdf5")
+    assert (shown.code, "a folder beside the run" in shown.err) == (2, True)
+    assert not (run / "export").exists()
 
 
 def test_validate_names_every_fault_in_one_line(probe: Probe, run: Path, tmp_path: Path) -> None:
