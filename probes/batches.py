@@ -27,6 +27,8 @@ _MOST_PASS = 8
 _CPU_PASS = 5e5
 """On a CPU one more pass costs this over the square of the model's width, in slots: both its
 fixed time and that of a slot grow with the layers, the latter with the width squared too."""
+_LEAST_PASS = 12
+"""Slots that a pass costs however wide the model is: small batches multiply less quickly."""
 _INSTRUMENTS = 6
 """So many times more where collectors read every block of a pass."""
 _KEPT_BYTES = 128 << 20
@@ -179,7 +181,7 @@ class Packer:
         if self._device.type != "cpu":
             return most
         instruments = 1 if self.lean else _INSTRUMENTS
-        return min(most, 1 + int(instruments * _CPU_PASS / self._config.hidden_size**2))
+        return min(most, _LEAST_PASS + int(instruments * _CPU_PASS / self._config.hidden_size**2))
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
         width = max(len(line.tokens) for line in lines)
