@@ -3,7 +3,6 @@
 import contextlib
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,15 +17,11 @@ from critical_phase.probes.attention_row import (
     reading,
     seen_rows,
 )
-from critical_phase.probes.attention_summary import (
-    INDUCTION_KEYS,
-    RowText,
-    summaries_of,
-    summarise,
-)
+from critical_phase.probes.attention_summary import INDUCTION_KEYS, summaries_of, summarise
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
 from critical_phase.probes.hooks import Hook, Hooks
+from critical_phase.probes.read_out import ReadOut, ReadOuts
 
 HOOK_NAME = "blocks.{block}.attn.hook_pattern"
 
@@ -50,7 +45,8 @@ class Attention:
         self._batch: Batch | None = None
         self._chosen: list[tuple[int, int]] = []
         """Pairs of (place in pattern_rows, place in the batch)."""
-        self._layout: _ReadOut | None = None
+        self._layouts = ReadOuts(scene.plan)
+        self._layout: ReadOut | None = None
         self._seen: dict[int, tuple[Tensor | None, Tensor]] = {}
         """Rows of each mask of a pass; the mask is held, so that no other takes its id."""
 
@@ -111,7 +107,7 @@ class Attention:
     def start(self, batch: Batch) -> None:
         """Forget the last batch."""
         self._batch = batch
-        self._layout = _ReadOut.of(batch)
+        self._layout = self._layouts.of(batch)
         self._seen.clear()
         self._rows.clear()
         self._patterns.clear()
@@ -127,6 +123,7 @@ class Attention:
             CheckpointError: A layer gave no row: this family ignores the interface.
         """
         assert self._batch is not None
+        assert self._layout is not None
         missing = [i for i in range(self._scene.sites.layers) if i not in self._rows]
         if missing:
             raise CheckpointError(
@@ -134,25 +131,21 @@ class Attention:
                 fix="collect without attention, or report the model's family",
             )
         rows = torch.from_numpy(self._batch.rows)
-        lengths = self._batch.key_length
-        question = self._scene.plan.question_end[self._batch.rows] + 1
-        arrays["key_length"].index_copy_(0, rows, lengths.int().cpu())
-        begins = torch.from_numpy(question).to(lengths.device)
-        text = RowText.of(self._scene.plan, self._batch)
-        arrays["induction_keys"].index_copy_(0, rows, text.induction_keys.cpu())
-        own = [self._rows.pop(block) for block in range(self._scene.sites.layers)]
-        for block, weights in enumerate(own):
-            target = arrays["attention_row"][block, :, :, : weights.shape[-1]]
-            target.index_copy_(0, rows, weights.cpu())
-        heads = self._scene.attention_heads
-        for name, values in summarise(torch.cat(own, dim=1), lengths, begins, text).items():
+        send, lengths, text = self._scene.transfer.send, self._batch.key_length, self._layout.text
+        heads, blocks = self._scene.attention_heads, range(self._scene.sites.layers)
+        own = torch.cat([self._rows.pop(block) for block in blocks], dim=1)
+        summaries = summarise(own, lengths, self._layout.question, text)
+        for name, counts in (("key_length", lengths), ("induction_keys", text.induction_keys)):
+            send(counts.int(), functools.partial(arrays[name].index_copy_, 0, rows))
+        target = arrays["attention_row"][..., : own.shape[-1]]
+        send(_by_block(own, heads), functools.partial(target.index_copy_, 1, rows))
+        for name, values in summaries.items():
             target = arrays[f"attention_summary/{name}"]
-            by_block = values.reshape(len(rows), -1, heads).transpose(0, 1)
-            target.index_copy_(1, rows, by_block.cpu())
+            send(_by_block(values, heads), functools.partial(target.index_copy_, 1, rows))
         for block, patterns in self._patterns.items():
             for place, pattern in patterns.items():
                 n = pattern.shape[-1]
-                arrays["pattern"][block, place, :, :n, :n] = pattern.cpu()
+                send(pattern, arrays["pattern"][block, place, :, :n, :n].copy_)
         self._patterns.clear()
 
     def take_weights(self, block: int, weights: Tensor) -> None:
@@ -194,6 +187,12 @@ class Attention:
         self._rows[block] = own / own.sum(-1, keepdim=True)
 
 
+def _by_block(values: Tensor, heads: int) -> Tensor:
+    """Turn [row, block * head, ...] into [block, row, head, ...]."""
+    rows, _, *rest = values.shape
+    return values.reshape(rows, -1, heads, *rest).transpose(0, 1)
+
+
 class _Weights(Hooks):
     """Takes the second output of attention modules, which is the pattern under eager."""
 
@@ -211,32 +210,3 @@ class _Weights(Hooks):
 
             self._handles.append(module.register_forward_hook(after))
         return self
-
-
-@dataclass(frozen=True, eq=False)
-class _ReadOut:
-    """Where a batch's answer ends are and which slots they may see, the same in every block."""
-
-    slots: Tensor
-    """Answer ends of each line [line, read]; lines of fewer candidates end with 0."""
-    column: Tensor
-    """Place of each row in its line [n]."""
-    keys: Tensor
-    """Slots of each row's own tokens [n, 1, key]."""
-    valid: Tensor
-    """Which of them are tokens and no padding [n, 1, key]."""
-
-    @classmethod
-    def of(cls, batch: Batch) -> "_ReadOut":
-        owner = batch.owner.cpu().numpy()
-        column = np.zeros(len(owner), dtype=np.int64)
-        seen: dict[int, int] = {}
-        for local, line in enumerate(owner.tolist()):
-            column[local] = seen.get(line, 0)
-            seen[line] = column[local] + 1
-        device, lines = batch.owner.device, len(batch.inputs["input_ids"])
-        slots = torch.zeros((lines, max(seen.values())), dtype=torch.long, device=device)
-        columns = torch.from_numpy(column).to(device)
-        slots[batch.owner, columns] = batch.ends[:, 1]
-        valid = torch.arange(batch.keys.shape[1], device=device) < batch.key_length[:, None]
-        return cls(slots, columns, batch.keys[:, None], valid[:, None])

@@ -17,6 +17,7 @@ from critical_phase.probes.batches import Batch, Packer
 from critical_phase.probes.plan import POSITIONS, Plan
 from critical_phase.probes.scoring import Scores
 from critical_phase.probes.sites import Sites
+from critical_phase.probes.transfer import Transfer
 
 Arrays = dict[str, Tensor]
 Coordinate = np.ndarray | tuple[str, ...]
@@ -71,6 +72,8 @@ class Scene:
     pattern_rows: tuple[int, ...] = ()
     """Rows whose whole attention pattern is kept."""
     coordinates: dict[str, Coordinate] = field(default_factory=dict)
+    transfer: Transfer = field(default_factory=Transfer)
+    """Brings values from the device to the host."""
 
     @property
     def max_keys(self) -> int:
@@ -106,7 +109,11 @@ class Collector(Protocol):
         """Be told where the next forward pass is read."""
 
     def store(self, arrays: Arrays) -> None:
-        """Copy what the last forward pass gave into the rows of `arrays`."""
+        """Copy what the last forward pass gave into the rows of `arrays`.
+
+        Values that go through `scene.transfer` are written a few passes later, so that the
+        device need not wait; `.cpu()` is as exact and holds the device up.
+        """
 
 
 @runtime_checkable

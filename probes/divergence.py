@@ -114,11 +114,12 @@ class DivergenceScorer(Scorer):
         places = max(1, _TILE // logits.shape[-1])
         cuts = [slice(start, start + places) for start in range(0, len(source), places)]
         parts = [_compare(logits[0, cut], reference[cut], wanted[cut]) for cut in cuts]
-        return batch, torch.cat(parts, dim=1).cpu().double().numpy()
+        return batch, torch.cat(parts, dim=1)
 
     def add(self, *parts: Values) -> None:
         """Average over the places of each row."""
-        for batch, (to_base, from_base, loss) in parts:
+        for batch, values in parts:
+            to_base, from_base, loss = values.cpu().double().numpy()
             local, _, _, first = batch.targets
             rows, size = batch.rows, len(batch.rows)
             count = np.bincount(local, minlength=size)

@@ -109,9 +109,9 @@ def one_pass(
         cache.batch_select_indices(batch.then.parent)
         scorer.start(batch.then)
         parts.append(scorer.read(model(**batch.then.inputs | continued).logits))
-    scorer.add(*parts)
     for collector in collectors:
         collector.store(arrays)
+    scorer.add(*parts)  # last: sums would count a batch twice that is halved after it
 
 
 def read_stem(model: Any, packer: Packer) -> Stem | None:

@@ -35,6 +35,7 @@ from critical_phase.probes.scoring import Scorer, Scores
 from critical_phase.probes.settings import CollectSettings
 from critical_phase.probes.sites import check_sites, need, resolve
 from critical_phase.probes.stem import WORTH, shared_start
+from critical_phase.probes.transfer import transfer_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +67,14 @@ class Instrument:
             CheckpointError: The model gave values that are not finite.
         """
         scene = self.scene
-        scorer = Scorer(scene.sites.unembed, scene.plan.rows)
+        scorer = Scorer(scene.sites.unembed, scene.plan.rows, scene.transfer)
         for one in self.collectors:  # ours write all they hold; others may add or leave out
             if type(one) not in COLLECTORS.values():
                 for dataset in one.datasets:
                     self.arrays[dataset.name].zero_()
         first = [one for one in self.collectors if not isinstance(one, SecondPass)]
-        cuts = forward_all(scene.model, self.packer, scorer, first, self.arrays)
+        with scene.transfer:
+            cuts = forward_all(scene.model, self.packer, scorer, first, self.arrays)
         scores = scorer.scores
         if not np.isfinite(scores.logprob_sum).all():
             row = int(np.argmin(np.isfinite(scores.logprob_sum)))
@@ -147,6 +149,7 @@ def make_scene(model: Any, plan: Plan, settings: CollectSettings) -> Scene:
         pattern_rows=settings.pattern_rows,
         positions=settings.read_positions,
         residual_sites=settings.read_sites,
+        transfer=transfer_for(model.device),
     )
 
 

@@ -5,6 +5,7 @@ merged into the weights, Ax is worked out from the module's input and A: the sam
 product that the module would have made.
 """
 
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -95,14 +96,17 @@ class LoraHidden:
                 f"the LoRA module {missing[0]} did not run in this forward pass",
                 fix="collect without lora_hidden",
             )
-        rows = torch.from_numpy(self._batch.rows)
-        together = torch.cat([self._values.pop(path) for path in self._layers], dim=2).cpu()
-        parts = torch.split(together, self._ranks, dim=2)
-        for path, values in zip(self._layers, parts, strict=True):
-            arrays[f"lora_hidden/{path}"][:, :, : values.shape[2]].index_copy_(0, rows, values)
+        together = torch.cat([self._values.pop(path) for path in self._layers], dim=2)
+        write = functools.partial(self._write, arrays, torch.from_numpy(self._batch.rows))
+        self._scene.transfer.send(together, write)
         scalings = [layer.scaling[_adapter(layer)] for layer in self._layers.values()]
         arrays["lora_module_rank"].copy_(torch.tensor(self._ranks))
         arrays["lora_module_scaling"].copy_(torch.tensor(scalings))
+
+    def _write(self, arrays: Arrays, rows: Tensor, together: Tensor) -> None:
+        parts = torch.split(together, self._ranks, dim=2)
+        for path, values in zip(self._layers, parts, strict=True):
+            arrays[f"lora_hidden/{path}"][:, :, : values.shape[2]].index_copy_(0, rows, values)
 
     def _read(self, path: str, x: Tensor) -> None:
         assert self._batch is not None

@@ -1,5 +1,6 @@
 """Residual stream of every layer at the read positions, always before the final norm."""
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -102,37 +103,40 @@ class Residual:
     def store(self, arrays: Arrays) -> None:
         """Copy every layer to its rows, in one transfer from the device per array."""
         assert self._batch is not None
-        rows = torch.from_numpy(self._batch.rows)
         for name, values in self._values.items():
             assert len(values) == len(self._modules[name])
-            target, together = arrays[name], torch.stack(values).cpu()
+            write = functools.partial(_write, name, arrays[name], self._batch.rows)
+            self._scene.transfer.send(torch.stack(values), write)
             values.clear()
-            if target.dtype == torch.float16:
-                self._check_range(name, together)
-            target.index_copy_(1, rows, together.to(target.dtype))
 
     def _read(self, name: str, x: Tensor) -> None:
         assert self._positions is not None
         self._values[name].append(self._positions.read(x))
 
-    def _check_range(self, name: str, values: Tensor) -> None:
-        assert self._batch is not None
-        # What is infinite in the model is infinite in float16 too: nothing is lost.
-        size = values.float().abs().masked_fill_(~values.isfinite(), 0.0)
-        worst = size.amax(dim=(2, 3))
-        if not bool((worst > FLOAT16_MAX).any()):
-            return
-        site = int((worst > FLOAT16_MAX).any(dim=1).int().argmax())  # the first of them
-        local = int(worst[site].argmax())
-        layer, hook = (site - 1, "post") if name == STREAM else (site, "mid")
-        place = "blocks.0.hook_resid_pre" if layer < 0 else f"blocks.{layer}.hook_resid_{hook}"
-        row, value = int(self._batch.rows[local]), float(worst[site, local])
-        raise StoreError(
-            f"float16 cannot hold the residual of layer {layer}, row {row}: "
-            f"{value:.6g} is above {FLOAT16_MAX:.0f}",
-            where=place,
-            fix="store with --store-dtype auto or float32",
-        )
+
+def _write(name: str, target: Tensor, rows: np.ndarray, values: Tensor) -> None:
+    """Copy [site, row, position, d] to its rows, in the type of the file."""
+    if target.dtype == torch.float16:
+        _check_range(name, rows, values)
+    target.index_copy_(1, torch.from_numpy(rows), values.to(target.dtype))
+
+
+def _check_range(name: str, rows: np.ndarray, values: Tensor) -> None:
+    # What is infinite in the model is infinite in float16 too: nothing is lost.
+    size = values.float().abs().masked_fill_(~values.isfinite(), 0.0)
+    worst = size.amax(dim=(2, 3))
+    if not bool((worst > FLOAT16_MAX).any()):
+        return
+    site = int((worst > FLOAT16_MAX).any(dim=1).int().argmax())  # the first of them
+    local = int(worst[site].argmax())
+    layer, hook = (site - 1, "post") if name == STREAM else (site, "mid")
+    place = "blocks.0.hook_resid_pre" if layer < 0 else f"blocks.{layer}.hook_resid_{hook}"
+    raise StoreError(
+        f"float16 cannot hold the residual of layer {layer}, row {int(rows[local])}: "
+        f"{float(worst[site, local]):.6g} is above {FLOAT16_MAX:.0f}",
+        where=place,
+        fix="store with --store-dtype auto or float32",
+    )
 
 
 def stream_modules(scene: Scene) -> tuple[nn.Module, ...]:

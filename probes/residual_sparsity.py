@@ -4,6 +4,7 @@ The stream is read before the final norm, as `residual` reads it. arXiv 2603.034
 the last state after the final norm: norms rescale dimensions, so values are not its own.
 """
 
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -77,9 +78,10 @@ class ResidualSparsity:
     def store(self, arrays: Arrays) -> None:
         """Copy every layer's metrics to its rows."""
         assert self._batch is not None
-        together = torch.stack(self._values).cpu()
+        rows, target = torch.from_numpy(self._batch.rows), arrays["residual_sparsity"]
+        write = functools.partial(target.index_copy_, 1, rows)
+        self._scene.transfer.send(torch.stack(self._values), write)
         self._values.clear()
-        arrays["residual_sparsity"].index_copy_(1, torch.from_numpy(self._batch.rows), together)
         arrays["residual_sparsity_eps"].copy_(torch.from_numpy(self._calibration.eps))
         arrays["residual_massive_dimensions"].copy_(torch.from_numpy(self._calibration.massive))
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.hooks import Hook, Hooks
+from critical_phase.probes.transfer import Transfer
 
 _CHUNK = 256
-Values = tuple[Batch, np.ndarray]
-"""Log-probability of every target of one pass."""
+Values = tuple[Batch, Tensor]
+"""Log-probability of every target of one pass, on the device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +40,9 @@ class Scorer:
     hold and no other logit is computed.
     """
 
-    def __init__(self, unembed: nn.Module, rows: int) -> None:
-        """Make room for all rows of the plan."""
-        self._unembed = unembed
+    def __init__(self, unembed: nn.Module, rows: int, transfer: Transfer | None = None) -> None:
+        """Make room for all rows of the plan; without a transfer the device is waited for."""
+        self._unembed, self._transfer = unembed, transfer or Transfer()
         self._batch: Batch | None = None
         self._sum = np.zeros(rows)
         self._first = np.full(rows, np.nan)
@@ -59,14 +60,23 @@ class Scorer:
         assert self._batch is not None
         _, source, token, _ = self._batch.targets
         taken = token_logprobs(logits[0], torch.from_numpy(source), torch.from_numpy(token))
-        return self._batch, taken.cpu().double().numpy()
+        return self._batch, taken
 
     def add(self, *parts: Values) -> None:
-        """Count what one or more passes read; all passes of a row are added in one call."""
-        for batch, values in parts:
+        """Count what one or more passes read; all passes of a row are added in one call.
+
+        This is the last that is done with a batch: one that fails before counts nothing.
+        """
+        batches, taken = zip(*parts, strict=True)
+        together = taken[0] if len(taken) == 1 else torch.cat(taken)
+        self._transfer.send(together, lambda values: self._count(batches, values))
+
+    def _count(self, batches: tuple[Batch, ...], values: Tensor) -> None:
+        ends = np.cumsum([batch.targets.shape[1] for batch in batches])[:-1]
+        for batch, own in zip(batches, np.split(values.double().numpy(), ends), strict=True):
             local, _, _, first = batch.targets
-            self._sum[batch.rows] += np.bincount(local, values, minlength=len(batch.rows))
-            self._first[batch.rows[local[first == 1]]] = values[first == 1]
+            self._sum[batch.rows] += np.bincount(local, own, minlength=len(batch.rows))
+            self._first[batch.rows[local[first == 1]]] = own[first == 1]
 
     @property
     def scores(self) -> Scores:

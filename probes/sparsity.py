@@ -1,5 +1,6 @@
 """Sparsity of each block's MLP activations at the last token of the answer."""
 
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -38,7 +39,7 @@ class Sparsity:
     def __init__(self, scene: Scene) -> None:
         """Note the sites and what the base model fixed."""
         assert scene.calibration is not None
-        self._calibration = scene.calibration
+        self._scene, self._calibration = scene, scene.calibration
         self._blocks = scene.sites.layers
         self._hooks = post_hooks(scene, self._read)
         self._eps = torch.from_numpy(self._calibration.eps)
@@ -82,7 +83,8 @@ class Sparsity:
         for begin in range(0, self._blocks, at_once):
             blocks = range(begin, min(begin + at_once, self._blocks))
             found = self._metrics(blocks, [self._values.pop(block) for block in blocks])
-            arrays["sparsity"][begin : blocks.stop].index_copy_(1, rows, found.cpu())
+            write = functools.partial(arrays["sparsity"][begin : blocks.stop].index_copy_, 1, rows)
+            self._scene.transfer.send(found, write)
         arrays["sparsity_eps"].copy_(torch.from_numpy(self._calibration.eps))
         arrays["massive_dimensions"].copy_(torch.from_numpy(self._calibration.massive))
 
