@@ -25,7 +25,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import dataclasses
-import multiprocessing
 import shutil
 import statistics
 import sys
@@ -39,8 +38,9 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from collect_memory import measure_memory
+from collect_model import SHAPES, make_adapters, make_model, make_plan
 from collect_peers import PEERS, Task
-from peft import LoraConfig, get_peft_model
 from timing import (
     about_machine,
     paired,
@@ -52,12 +52,10 @@ from timing import (
     start_peak,
     take_turns,
 )
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from critical_phase.checkpoints import Checkpoint, list_series, model_sha256
+from critical_phase.checkpoints import Checkpoint, model_sha256
 from critical_phase.probes import (
     CollectSettings,
-    Plan,
     Unit,
     collect,
     make_units,
@@ -70,26 +68,17 @@ from critical_phase.probes.instrument import make_packer, make_scene
 from critical_phase.probes.job import Job
 from critical_phase.probes.scoring import Scorer
 
-SHAPES: dict[str, dict[str, int]] = {
-    "quick": dict(hidden_size=256, intermediate_size=704, num_hidden_layers=6, vocab_size=4000),
-    "30m": dict(hidden_size=512, intermediate_size=1408, num_hidden_layers=8, vocab_size=8000),
-    "7b": dict(
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        vocab_size=32000,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-    ),
-}
-LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+QUICK = (
+    "a smaller model, 4 and 2 questions, one round and one series of 2 checkpoints, "
+    "memory of floor and ours alone"
+)
 RESIDUAL = CollectSettings(("residual",))
 LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 """Of residuals over their largest value, and of scores in nats."""
 
 
 def main() -> None:
-    asked = parser(__doc__)
+    asked = parser(__doc__, QUICK)
     asked.add_argument("--shape", choices=list(SHAPES), help="of the Llama (30m)")
     asked.add_argument("--questions", type=int, default=0, help="of the table `checkpoint` (64)")
     asked.add_argument("--series-questions", type=int, default=0, help="of the table `series` (16)")
@@ -111,8 +100,8 @@ def line(row: dict[str, Any]) -> str:
 
 def measure(folder: Path, options: Any) -> dict[str, Any]:
     quick, shape = options.quick, options.shape or ("quick" if options.quick else "30m")
-    rounds = options.rounds or (2 if quick else 5)
-    counts = [int(n) for n in (options.checkpoints or ("1,2" if quick else "1,8,32")).split(",")]
+    rounds = options.rounds or (1 if quick else 5)
+    counts = [int(n) for n in (options.checkpoints or ("2" if quick else "1,8,32")).split(",")]
     dtype = getattr(torch, options.dtype)
     model = make_model(folder, SHAPES[shape], dtype, options.device)
     vocabulary = model.config.vocab_size
@@ -124,11 +113,11 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
         plan = make_plan(questions=questions, vocabulary=vocabulary)
         return Task(folder, plan, dtype, options.device)
 
-    bench = Bench(task(options.questions or (8 if quick else 64)), checkpoints, names)
+    bench = Bench(task(options.questions or (4 if quick else 64)), checkpoints, names)
     rows, ratios = bench.checkpoint(rounds)
-    small = Bench(task(options.series_questions or (3 if quick else 16)), checkpoints, names)
+    small = Bench(task(options.series_questions or (2 if quick else 16)), checkpoints, names)
     more, of_series = small.series(counts)
-    memory, of_memory = measure_memory(small, quick=quick)
+    memory, of_memory = measure_memory(small.fresh(quick=quick))
     return {
         "schema_version": 1,
         "name": "collect",
@@ -268,6 +257,32 @@ class Bench:
         out = self.task.folder / f"runs-{count}" / name
         PEERS[name](self.task, self.checkpoints[:count], out)
 
+    def fresh(self, *, quick: bool) -> dict[str, Callable[[], object]]:
+        """Give what fresh processes do, from loading the model on; the longest sides too."""
+        sides: dict[str, Callable[[], object]] = {
+            "imports": int,  # does nothing
+            "floor": partial(bare_passes, self.task),
+            "ours": self.alone("ours", 2),
+        }
+        if quick:
+            return sides
+        plan = self.task.plan
+        more = make_plan(
+            questions=4 * len(plan.question_ids), vocabulary=self.task.base().config.vocab_size
+        )
+        longer = dataclasses.replace(self, task=dataclasses.replace(self.task, plan=more))
+        sides["ours_more_checkpoints"] = self.alone(
+            "ours_more_checkpoints", min(8, len(self.checkpoints))
+        )
+        sides["ours_more_rows"] = longer.alone("ours_more_rows", 2)
+        for name in self.peers:
+            out = self.task.folder / "memory" / name
+            sides[name] = partial(PEERS[name], self.task, self.checkpoints[:2], out)
+        return sides
+
+    def alone(self, name: str, count: int) -> Callable[[], object]:
+        return partial(self.run, f"memory-{name}", CollectSettings(), count)
+
     def compare(self, run: Path, table: str) -> None:
         """Refuse to compare the cost of different values."""
         limit = LARGEST_DIFFERENCE[self.task.dtype]
@@ -292,57 +307,6 @@ class Bench:
                 raise SystemExit(f"{name} differs from ours by {gap:.1e} (scores {nats:.1e} nats)")
 
 
-def measure_memory(bench: Bench, *, quick: bool) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Take the peak of a fresh process for each way, with more rows and more checkpoints too."""
-    questions = 4 * len(bench.task.plan.question_ids)
-    vocabulary = bench.task.base().config.vocab_size
-    more = dataclasses.replace(
-        bench.task, plan=make_plan(questions=questions, vocabulary=vocabulary)
-    )
-    asked = {"imports": (bench, 0), "floor": (bench, 1), "ours": (bench, 2)}
-    if not quick:
-        asked["ours_more_checkpoints"] = (bench, min(8, len(bench.checkpoints)))
-        asked["ours_more_rows"] = (dataclasses.replace(bench, task=more), 2)
-        asked |= {name: (bench, 2) for name in bench.peers}
-    peaks = {name: peak_of(name, one, count) for name, (one, count) in asked.items()}
-    rows = [
-        {"table": "memory", "side": name, "seconds": {}, "peak_mib": value}
-        for name, value in peaks.items()
-    ]
-    own = {name: value - peaks["imports"] for name, value in peaks.items()}
-    ratios = {
-        "peak_memory": peaks["ours"] / peaks["floor"],
-        "peak_memory_without_imports": own["ours"] / own["floor"],
-    }
-    for name in ("more_checkpoints", "more_rows"):
-        if not quick:
-            ratios[f"peak_memory_{name}"] = peaks[f"ours_{name}"] / peaks["ours"]
-    return rows, ratios
-
-
-def peak_of(name: str, bench: Bench, count: int) -> float:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=peak_worker, args=(name, bench, count, theirs))
-    process.start()
-    theirs.close()
-    peak = float(ours.recv())
-    process.join()
-    return peak
-
-
-def peak_worker(name: str, bench: Bench, count: int, link: Any) -> None:
-    settle()
-    if name == "floor":
-        bare_passes(bench.task)
-    elif name in PEERS:
-        out = bench.task.folder / "memory" / name
-        PEERS[name](bench.task, bench.checkpoints[:count], out)
-    elif count:
-        bench.run(f"memory-{name}", CollectSettings(), count)
-    link.send(read_status("VmHWM"))
-
-
 @torch.no_grad()
 def bare_passes(task: Task) -> None:
     model = task.base()
@@ -361,51 +325,6 @@ KINDS = {"ours": CollectSettings(), "ours_residual": RESIDUAL}
 def against(peer: str) -> str:
     """Compare a peer with the side that records what it records."""
     return "ours" if peer == "usual_script" else "ours_residual"
-
-
-def make_model(
-    folder: Path, shape: dict[str, int], dtype: torch.dtype, device: str
-) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    heads = {"num_attention_heads": 8, "num_key_value_heads": 4}
-    config = LlamaConfig(**(heads | shape), max_position_embeddings=512, dtype=dtype)
-    with torch.device(device):
-        model = LlamaForCausalLM(config).to(dtype).eval()
-    model.save_pretrained(folder / "base")
-    return model
-
-
-def make_adapters(folder: Path, model: LlamaForCausalLM, count: int) -> tuple[Checkpoint, ...]:
-    wrapper = get_peft_model(model, LoraConfig(r=16, lora_alpha=16, target_modules=LINEARS))
-    for step in range(1, count + 1):
-        torch.manual_seed(step)
-        for name, parameter in wrapper.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.02)
-        wrapper.save_pretrained(str(folder / "heads" / f"checkpoint-{step}"))
-    return list_series(folder / "heads").checkpoints
-
-
-def make_plan(*, questions: int, vocabulary: int, candidates: int = 4) -> Plan:
-    """Draw questions of 80 to 111 tokens with candidates of 12 to 19."""
-    rng = np.random.default_rng(0)
-
-    def text(low: int, high: int) -> tuple[int, ...]:
-        return tuple(rng.integers(1, vocabulary, rng.integers(low, high)).tolist())
-
-    rows = questions * candidates
-    return Plan(
-        question_ids=tuple(f"q{i}" for i in range(questions)),
-        groups=("",) * questions,
-        question_texts=("",) * questions,
-        prompts=tuple(text(80, 112) for _ in range(questions)),
-        answers=tuple(text(12, 20) for _ in range(rows)),
-        texts=tuple(str(row) for row in range(rows)),
-        question=np.repeat(np.arange(questions), candidates),
-        candidate=np.tile(np.arange(candidates), questions),
-        correct=np.arange(rows) % candidates == 0,
-        prompt_format="none",
-    )
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ import torch
 import transformers
 
 
-def parser(about: str | None) -> argparse.ArgumentParser:
-    """Make a parser with the options that every benchmark has."""
+def parser(about: str | None, quick: str = "smaller") -> argparse.ArgumentParser:
+    """Make a parser with the options that every benchmark has; `quick` says what is smaller."""
     made = argparse.ArgumentParser(description=about)
-    made.add_argument("--quick", action="store_true", help="smaller, under 60 seconds")
+    made.add_argument("--quick", action="store_true", help=f"{quick}, under 60 seconds")
     made.add_argument("--json", action="store_true", help="print one JSON object")
     made.add_argument("--rounds", type=int, default=0, help="rounds of all sides")
     return made

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from critical_phase.checkpoints.series import Checkpoint, adapter_config
+from critical_phase.differences import apart
 
 # Two adapters that differ here must never be exchanged in place.
 FIXED_SETTINGS = (
@@ -38,10 +39,10 @@ def setting_changes(adapters: Sequence[Checkpoint]) -> list[str]:
     first, found = fixed_settings(adapters[0]), []
     for item in adapters[1:]:
         here = fixed_settings(item)
-        found += [
-            f"step {item.step}: {key} is {here[key]!r}, but step {adapters[0].step} has "
-            f"{first[key]!r}: it cannot be collected in one run with the others"
-            for key in FIXED_SETTINGS
-            if here[key] != first[key]
-        ]
+        for key in (key for key in FIXED_SETTINGS if here[key] != first[key]):
+            this, that = apart(here[key], first[key])
+            found.append(
+                f"step {item.step}: {key} is {this}, but step {adapters[0].step} has {that}: "
+                "it cannot be collected in one run with the others"
+            )
     return found

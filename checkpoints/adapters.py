@@ -25,6 +25,7 @@ from critical_phase.checkpoints.series import (
     adapter_identity,
     load_adapter,
 )
+from critical_phase.differences import apart
 from critical_phase.errors import CheckpointError
 
 
@@ -48,7 +49,8 @@ class AdapterSlot:
         self._layers = [m for m in wrapper.modules() if isinstance(m, LoraLayer)]
         self._biases: Biases = []
         self.model: PreTrainedModel = wrapper.get_base_model()
-        self.merged: bool = self._can_merge(first)
+        self._plain = _is_plain(first)
+        self.merged: bool = self._can_merge()
         """Whether the update is added to the weights instead of run beside them."""
         if self.merged:
             self._weights = [layer.get_base_layer().weight for layer in self._layers]
@@ -111,6 +113,21 @@ class AdapterSlot:
             self._merge()
         return landed
 
+    def scale(self, factor: float) -> None:
+        """Multiply the update of every adapter that is loaded from now on.
+
+        Raises:
+            CheckpointError: What the adapter does is more than an update times its scaling.
+        """
+        if not self._layers or not self._plain:
+            raise CheckpointError(
+                "only the update of a plain LoRA can be multiplied",
+                fix="leave the scaled contexts out",
+            )
+        for layer in self._layers:
+            for name in layer.scaling:
+                layer.scaling[name] *= factor
+
     @contextlib.contextmanager
     def base(self) -> Iterator[None]:
         """Take the adapter out for the length of a block; blocks may be nested."""
@@ -169,20 +186,12 @@ class AdapterSlot:
             for layer in self._layers:
                 layer.merged_adapters = [] if beside else ["default"]
 
-    def _can_merge(self, checkpoint: Checkpoint) -> bool:
-        config = adapter_config(checkpoint.path)
-        plain = not (
-            config.get("use_dora")
-            or config.get("lora_bias")
-            or config.get("modules_to_save")
-            or config.get("trainable_token_indices")
-            or config.get("bias", "none") != "none"
-        )
+    def _can_merge(self) -> bool:
         linear = all(
             type(layer.get_base_layer()).__name__ in ("Linear", "Conv1D") for layer in self._layers
         )
         dtypes = {parameter.dtype for parameter in self.model.parameters()}
-        return plain and linear and dtypes == {torch.float32}
+        return self._plain and linear and dtypes == {torch.float32}
 
     def _live(self) -> dict[str, torch.Tensor]:
         """Look the adapter's tensors up in the model again, by name: a stale alias is seen."""
@@ -208,8 +217,9 @@ class AdapterSlot:
         here = fixed_settings(checkpoint)
         for key in FIXED_SETTINGS:
             if here[key] != self._config[key]:
+                this, that = apart(here[key], self._config[key])
                 raise CheckpointError(
-                    f"setting {key} is {here[key]!r}, but this series has {self._config[key]!r}",
+                    f"setting {key} is {this}, but this series has {that}",
                     where=where,
                     fix=fix,
                 )
@@ -228,6 +238,18 @@ class AdapterSlot:
                     where=where,
                     fix=fix,
                 )
+
+
+def _is_plain(checkpoint: Checkpoint) -> bool:
+    """Tell whether an adapter is low-rank updates of weights and nothing else."""
+    config = adapter_config(checkpoint.path)
+    return not (
+        config.get("use_dora")
+        or config.get("lora_bias")
+        or config.get("modules_to_save")
+        or config.get("trainable_token_indices")
+        or config.get("bias", "none") != "none"
+    )
 
 
 def _add_update(layer: Any, original: torch.Tensor, buffer: torch.Tensor) -> None:

@@ -1,6 +1,7 @@
 """Tell whether a checkpoint can belong to a base model, before any weights are loaded."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +9,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from critical_phase.checkpoints.full_slot import live_names
 from critical_phase.checkpoints.full_weights import FullWeights
-from critical_phase.checkpoints.models import model_location
+from critical_phase.checkpoints.hub_reach import hub_reachable
+from critical_phase.checkpoints.models import ORGANISM, model_location
+from critical_phase.checkpoints.near_models import did_you_mean
 from critical_phase.checkpoints.series import Checkpoint, load_adapter
 from critical_phase.errors import CheckpointError
 
@@ -51,14 +54,16 @@ def _updates(checkpoint: Checkpoint) -> dict[str, tuple[int, int]]:
 
 def _base_shapes(model_name: str) -> Mapping[str, tuple[int, ...]]:
     location = model_location(model_name)
+    local = not Path(location).is_dir() and not hub_reachable()  # as `load_model` does
     try:
-        config = AutoConfig.from_pretrained(location)
+        config = AutoConfig.from_pretrained(location, local_files_only=local)
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"cannot read the base model {model_name!r}: {(str(error).splitlines() or ['?'])[0]}",
-            fix="give --model a folder, a name on the hub, or name@revision",
+            fix=did_you_mean(model_name, (ORGANISM,))
+            + "give --model a folder, a name on the hub, or name@revision",
         ) from error
     return {name: tuple(tensor.shape) for name, tensor in live_names(model).items()}
 

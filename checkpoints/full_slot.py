@@ -17,6 +17,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from critical_phase.checkpoints.full_weights import FullWeights
 from critical_phase.checkpoints.models import tensors_sha256
 from critical_phase.checkpoints.series import Checkpoint
+from critical_phase.differences import apart
 from critical_phase.errors import CheckpointError
 
 # Entries of config.json that do not change what a forward pass computes.
@@ -216,8 +217,9 @@ def _check_config(model: Any, checkpoint: Checkpoint) -> None:
     base = model.config.to_dict()
     for key in sorted({*found, *base} - set(_FREE)):
         if found.get(key) != base.get(key):
+            this, that = apart(found.get(key), base.get(key))
             raise CheckpointError(
-                f"{key} is {found.get(key)!r}, but the base has {base.get(key)!r}",
+                f"{key} is {this}, but the base has {that}",
                 where=str(checkpoint.path),
                 fix=_FIX,
             )

@@ -15,6 +15,7 @@ from transformers import (
 
 from critical_phase.checkpoints.hub_files import fetch_revision, split_revision
 from critical_phase.checkpoints.hub_reach import hub_reachable
+from critical_phase.checkpoints.near_models import did_you_mean
 from critical_phase.checkpoints.organism import organism_path
 from critical_phase.errors import CheckpointError, ConfigError
 
@@ -52,20 +53,24 @@ def load_model(
     """
     location = model_location(name)
     if location.startswith(("/", "./", "../", "~")) and not Path(location).is_dir():
-        raise CheckpointError(f"cannot load the model {name!r}: no such folder", fix=_FIX)
+        raise CheckpointError(f"cannot load the model {name!r}: no such folder", fix=_fix(name))
     # Without the hub the cache is asked alone: the libraries would retry for a minute.
     local = not Path(location).is_dir() and not hub_reachable()
     try:
         # use_safetensors: weights in pickle files are never opened.
         model: Any = AutoModelForCausalLM.from_pretrained(
-            location, dtype=dtype, use_safetensors=True, local_files_only=local
+            location,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=local,
+            adapter_kwargs={"local_files_only": local},  # its search for adapters goes by these
         )
         tokenizer = AutoTokenizer.from_pretrained(location, local_files_only=local)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"cannot load the model {name!r}: {_first_line(error)}",
             where=location if Path(location).exists() else "",
-            fix=_FIX,
+            fix=_fix(name),
         ) from error
     return model.to(device).eval(), tokenizer
 
@@ -108,6 +113,10 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 def model_sha256(model: PreTrainedModel) -> str:
     """Hash every weight of a base model; call it before adapters are attached."""
     return tensors_sha256(model.state_dict())
+
+
+def _fix(name: str) -> str:
+    return did_you_mean(name, (ORGANISM,)) + _FIX
 
 
 def _first_line(error: BaseException) -> str:

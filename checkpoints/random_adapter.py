@@ -30,6 +30,7 @@ from critical_phase.checkpoints.series import (
     low_rank_factors,
 )
 from critical_phase.checkpoints.training_state import DONE, FREE_KEYS
+from critical_phase.differences import apart
 from critical_phase.errors import CheckpointError
 
 RANDOM_ADAPTER = "random_adapter"
@@ -178,9 +179,9 @@ def _exists(target: Path, note: Mapping[str, Any]) -> bool:
     found = adapter_identity(target) or {}
     wanted = json.loads(json.dumps(note))
     if odd := sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)):
+        there, asked = apart(found.get(odd[0]), wanted.get(odd[0]))
         raise CheckpointError(
-            f"another checkpoint is in the way: its {odd[0]} is {found.get(odd[0])!r}, "
-            f"not {wanted.get(odd[0])!r}",
+            f"another checkpoint is in the way: its {odd[0]} is {there}, asked for {asked}",
             where=str(target),
             fix="use another --out",
         )

@@ -29,7 +29,9 @@ def select_steps(expression: str, saved: Sequence[int]) -> tuple[int, ...]:
     """
     steps = sorted(set(saved))
     if not steps:
-        raise ConfigError("there is no saved checkpoint to choose from")
+        raise ConfigError(
+            "there is no saved checkpoint to choose from", fix="probe train RUN saves them"
+        )
     chosen: set[int] = set()
     for part in expression.split(","):
         chosen |= _part(part.strip(), steps)
@@ -60,7 +62,10 @@ def _part(text: str, steps: list[int]) -> set[int]:
         return _nonempty(_sliced(match, steps), text, steps)
     if (match := _RANGE.fullmatch(text)) and text not in ("-", ":"):
         return _nonempty(_ranged(match, steps), text, steps)
-    raise ConfigError(f"cannot read {text!r}; try all, 128, 64-256, every:64, log:8 or @-5:")
+    raise ConfigError(
+        f"cannot read the steps {text!r}",
+        fix="write all, 128, 64-256, every:64, log:8 or @-5:, several joined by commas",
+    )
 
 
 def _exact(step: int, steps: list[int]) -> int:
@@ -68,7 +73,7 @@ def _exact(step: int, steps: list[int]) -> int:
         return step
     nearest = sorted(sorted(steps, key=lambda s: (abs(s - step), s))[:3])
     listed = ", ".join(str(s) for s in nearest)
-    raise ConfigError(f"no checkpoint at step {step}; nearest: {listed}")
+    raise ConfigError(f"no checkpoint at step {step}; nearest: {listed}", fix=_choose(steps))
 
 
 def _ranged(match: re.Match[str], steps: list[int]) -> set[int]:
@@ -104,6 +109,10 @@ def _logarithmic(steps: list[int], count: int | None) -> set[int]:
 def _nonempty(chosen: set[int], text: str, steps: list[int]) -> set[int]:
     if chosen:
         return chosen
-    raise ConfigError(
-        f"{text!r} selects no checkpoint; saved: {steps[0]}..{steps[-1]} ({len(steps)} steps)"
-    )
+    raise ConfigError(f"{text!r} selects no checkpoint", fix=_choose(steps))
+
+
+def _choose(steps: list[int]) -> str:
+    if len(steps) == 1:
+        return f"choose step {steps[0]}, the only one"
+    return f"choose among the {len(steps)} steps from {steps[0]} to {steps[-1]}"

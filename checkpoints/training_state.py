@@ -33,6 +33,7 @@ from critical_phase.checkpoints.training_log import (
     log_tensor,
     read_log,
 )
+from critical_phase.differences import apart
 from critical_phase.errors import CheckpointError
 
 __all__ = ["DONE", "LOG", "STATES", "LogRow", "State", "TrainingFolder", "read_log"]
@@ -201,19 +202,11 @@ class TrainingFolder:
         differing = sorted(k for k in keys if found.get(k) != wanted.get(k))
         if differing:
             key = differing[0]
-            asked, there = _apart(wanted.get(key), found.get(key))
+            asked, there = apart(wanted.get(key), found.get(key))
             others = f" (and {len(differing) - 1} more)" if differing[1:] else ""
             raise CheckpointError(
-                f"this head was trained with another {key}: asked for {asked!r}, "
-                f"found {there!r}{others}",
+                f"this head was trained with another {key}: asked for {asked}, "
+                f"found {there}{others}",
                 where=str(path.parent),
                 fix="use another --out, or pass --overwrite to train it anew",
             )
-
-
-def _apart(asked: Any, found: Any) -> tuple[Any, Any]:
-    """Keep of two settings only what differs."""
-    if not (isinstance(asked, dict) and isinstance(found, dict)):
-        return asked, found
-    keys = sorted(k for k in {*asked, *found} if asked.get(k) != found.get(k))
-    return {k: asked.get(k) for k in keys}, {k: found.get(k) for k in keys}

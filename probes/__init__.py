@@ -20,7 +20,7 @@ from critical_phase.probes.in_training import LiveCollection, LiveReport
 from critical_phase.probes.neutral_texts import NeutralTexts, encode_texts
 from critical_phase.probes.own_collector import OwnCollector, own_collector
 from critical_phase.probes.plan import POSITIONS, Plan, check_fits, make_plan
-from critical_phase.probes.plan_csv import PlanTable, read_plan, write_plan
+from critical_phase.probes.plan_csv import PlanTable, check_plan, read_plan, write_plan
 from critical_phase.probes.positions import POSITION_NAMES, Positions
 from critical_phase.probes.residual import SITES
 from critical_phase.probes.score import score
@@ -88,6 +88,7 @@ __all__ = [
     "bridge_parity",
     "check_fits",
     "check_paths",
+    "check_plan",
     "check_site_names",
     "check_sites",
     "collect",

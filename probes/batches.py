@@ -16,21 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from critical_phase.probes.length_cuts import cut_by_length
+from critical_phase.probes.length_cuts import cost_of_pass, cut_by_length
 from critical_phase.probes.plan import Plan
+from critical_phase.probes.tree_mask import OWN_QUESTION, PADDING, tree_mask
 
 Layout = Literal["packed", "cached", "naive"]
-_OWN_QUESTION = 0
-_PADDING = -1
-_MOST_PASS = 8
-"""One more pass costs at most a batch divided by this; on accelerators it is taken as that."""
-_CPU_PASS = 5e5
-"""On a CPU one more pass costs this over the square of the model's width, in slots: both its
-fixed time and that of a slot grow with the layers, the latter with the width squared too."""
-_LEAST_PASS = 12
-"""Slots that a pass costs however wide the model is: small batches multiply less quickly."""
-_INSTRUMENTS = 6
-"""So many times more where collectors read every block of a pass."""
 _KEPT_BYTES = 128 << 20
 """Batches are the same for every checkpoint and are kept up to this much memory."""
 
@@ -173,27 +163,21 @@ class Packer:
         """Cut sorted lines so that little is padded and batches are not needlessly many."""
         lines = sorted(lines, key=lambda line: len(line.tokens))  # stable: plan order on ties
         widths = [self.shared + len(line.tokens) for line in lines]
-        cuts = cut_by_length(widths, batch_tokens, self._pass_cost(batch_tokens))
+        cost = cost_of_pass(self._config, self._device, batch_tokens, lean=self.lean)
+        cuts = cut_by_length(widths, batch_tokens, cost)
         return [lines[start:stop] for start, stop in pairwise(cuts)]
-
-    def _pass_cost(self, batch_tokens: int) -> int:
-        most = batch_tokens // _MOST_PASS
-        if self._device.type != "cpu":
-            return most
-        instruments = 1 if self.lean else _INSTRUMENTS
-        return min(most, _LEAST_PASS + int(instruments * _CPU_PASS / self._config.hidden_size**2))
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
         width = max(len(line.tokens) for line in lines)
         ids = np.zeros((len(lines), width), dtype=np.int64)
         places = np.zeros((len(lines), width), dtype=np.int64)
-        segment = np.full((len(lines), width), _PADDING, dtype=np.int64)
+        segment = np.full((len(lines), width), PADDING, dtype=np.int64)
         reads = Reads(lean=self.lean)
         for index, line in enumerate(lines):
             ids[index, : len(line.tokens)] = line.tokens
             begin = len(self.plan.prompts[line.question]) - self.shared
             places[index, :begin] = np.arange(begin)
-            segment[index, :begin] = _OWN_QUESTION
+            segment[index, :begin] = OWN_QUESTION
             slot = begin
             for number, row in enumerate(line.rows, start=1):
                 stop = slot + len(self._fed(row))
@@ -212,9 +196,9 @@ class Packer:
         }
         segments = torch.from_numpy(segment).to(self._device)
         if self.layout == "naive":
-            inputs["attention_mask"] = (segments != _PADDING).long()
+            inputs["attention_mask"] = (segments != PADDING).long()
         else:
-            inputs["attention_mask"] = _tree_mask(
+            inputs["attention_mask"] = tree_mask(
                 segments, position_ids, self._config, self._dtype, self.shared
             )
         return inputs
@@ -288,38 +272,3 @@ class Reads:
             then=then,
             parent=parent,
         )
-
-
-def _tree_mask(
-    segment: Tensor, places: Tensor, config: Any, dtype: torch.dtype, shared: int
-) -> Any:
-    """Build the additive mask(s): the question and oneself, causally, window by position."""
-    stem = torch.arange(shared, device=places.device).expand(len(places), -1)
-    key = torch.cat([torch.full_like(stem, _OWN_QUESTION), segment], dim=1)[:, None, :]
-    distance = places[:, :, None] - torch.cat([stem, places], dim=1)[:, None, :]
-    query = segment[:, :, None]
-    seen = ((key == _OWN_QUESTION) | (key == query)) & (distance >= 0)
-    seen[:, :, 0] |= segment == _PADDING  # padding reads something, so no row is all minus infinity
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if "sliding_attention" in kinds:
-        return {
-            "full_attention": _additive(seen, dtype),
-            "sliding_attention": _additive(_windowed(seen, distance, window), dtype),
-        }
-    if window and not kinds:
-        seen = _windowed(seen, distance, window)
-    return _additive(seen, dtype)
-
-
-def _windowed(seen: Tensor, distance: Tensor, window: int | None) -> Tensor:
-    if not window:
-        return seen
-    near = seen & (distance < window)
-    near[:, :, 0] |= ~near.any(dim=-1)
-    return near
-
-
-def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]

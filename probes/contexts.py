@@ -20,6 +20,11 @@ FILLER = (
     "the same room, so that what follows comes as late as it would otherwise."
 )
 """Repeated and cut to length by `filler`."""
+AGAIN = "again"
+"""The context that changes nothing but how rows are laid out: a second scoring."""
+SCALED = "scaled"
+"""The kind of context that changes nothing but the size of the adapter's update."""
+_SCALED = re.compile(r"scaled-(\d+(?:\.\d+)?)")
 _SHOTS = re.compile(r"shots-(\d+)(?:@(\d+))?")
 _BLANK_LINE = "\n\n"
 
@@ -65,7 +70,8 @@ def context_plan(
     contexts differ in what is given and in nothing that is scored.
 
     Args:
-        name: One of `CONTEXTS`; `shots` is written `shots-5` for the first five training
+        name: One of `CONTEXTS`; `scaled-2` reads the run's own rows under adapters whose
+            update is doubled; `shots` is written `shots-5` for the first five training
             questions, `shots-25@1234` for 25 drawn with that seed.
         questions: Those of the main plan, in its order.
         train_questions: Where demonstrations come from; needed by `shots` alone.
@@ -78,6 +84,9 @@ def context_plan(
         ConfigError: No such context, or the questions cannot supply it.
     """
     own = make_plan(questions, tokenizer, prompt_format)
+    named = f"{prompt_format.name}/{name}"
+    if context_kind(name) in (AGAIN, SCALED):
+        return replace(own, prompt_format=named)
     request = ContextRequest(
         name, tuple(questions), tuple(train_questions), tokenizer, prompt_format, seed, premise
     )
@@ -91,7 +100,6 @@ def context_plan(
             fix="set bos_token in the tokenizer, or leave this context out",
         )
     prompts = tuple(known[text] for text in texts)
-    named = f"{prompt_format.name}/{name}"
     return replace(own, prompts=prompts, prompt_format=named, asked=())
 
 
@@ -101,11 +109,28 @@ def context_kind(name: str) -> str:
     Raises:
         ConfigError: No context has this name.
     """
-    kind = "shots" if _SHOTS.fullmatch(name) else name
-    if kind not in CONTEXTS or name == "shots":
-        known = [*(one for one in CONTEXTS if one != "shots"), "shots-K", "shots-K@SEED"]
+    kinds = {"shots": _SHOTS, SCALED: _SCALED}
+    kind = next((kind for kind, form in kinds.items() if form.fullmatch(name)), name)
+    if kind not in CONTEXTS or name in kinds:
+        known = [one for one in CONTEXTS if one not in kinds]
+        known += ["scaled-ALPHA", "shots-K", "shots-K@SEED"]
         raise ConfigError(f"no context {name!r}", fix=f"choose from {', '.join(known)}")
     return kind
+
+
+def again(request: ContextRequest) -> list[str]:
+    """Give every question its own text: the rows are those of the run.
+
+    What `probe collect --contexts again` changes is the layout and the batch, so what
+    differs from the run's own scores is the noise of computing them.
+    """
+    return [request.style.prompt(question.question) for question in request.questions]
+
+
+def adapter_scale(name: str) -> float:
+    """Return what a context multiplies adapters by: 2 of `scaled-2`, 1 of all others."""
+    found = _SCALED.fullmatch(name)
+    return float(found[1]) if found else 1.0
 
 
 def answer_only(request: ContextRequest) -> list[str]:
@@ -235,6 +260,8 @@ def demonstrations(name: str, train_questions: Sequence[Question]) -> tuple[Ques
 
 
 CONTEXTS: dict[str, Context] = {
+    AGAIN: again,
+    SCALED: again,
     "answer_only": answer_only,
     "domain": domain,
     "shuffled": shuffled,

@@ -8,6 +8,7 @@ from typing import Any
 from critical_phase.probes.attention_row import keep_readable
 from critical_phase.probes.bridge_backend import bridge_instrument
 from critical_phase.probes.collector import Arrays, Calibration
+from critical_phase.probes.damaged import Damage
 from critical_phase.probes.instrument import Instrument, prepare
 from critical_phase.probes.leftovers import remove_leftovers
 from critical_phase.probes.lora_hidden import refuse_full_weights
@@ -68,13 +69,17 @@ class Job(UnitWork):
         """Tell whether every file of a unit is there; note those that are.
 
         Raises:
-            StoreError: A file was made in another way and is not to be overwritten.
+            StoreError: A file was made in another way and is not to be overwritten, or is
+                damaged.
         """
         missing = self._absent[unit.name] = self._missing(unit)
         if not missing:
+            damage = Damage()
             for kind in self._kinds:
                 path = unit_path(self.run, kind, unit)
-                self._manifest.ensure(kind, unit, path, self._key(kind, unit))
+                with damage.noted():
+                    self._manifest.ensure(kind, unit, path, self._key(kind, unit))
+            damage.refuse()
             stored = read_attrs(unit_path(self.run, "scores", unit))
             self._stale.check(unit.name, unit.checkpoint, str(stored.get("scores_sha256", "")))
         return not missing
@@ -86,6 +91,8 @@ class Job(UnitWork):
         for kind in self._kinds:
             remove_leftovers(self.run / kind)
         self._slot = self._open_slot(units)
+        if self.settings.adapter_scale != 1.0:
+            self._slot.scale(self.settings.adapter_scale)
         with self._slot.base():
             self.instrument = prepare(
                 self._slot.model,
@@ -161,13 +168,15 @@ class Job(UnitWork):
             self._manifest.add(kind, unit, path, key)
 
     def _missing(self, unit: Unit) -> list[Kind]:
-        return [
-            kind
-            for kind in self._kinds
-            if not is_done(
-                unit_path(self.run, kind, unit), self._key(kind, unit), overwrite=self._overwrite
-            )
-        ]
+        missing: list[Kind] = []
+        damage = Damage()
+        for kind in self._kinds:
+            path, key = unit_path(self.run, kind, unit), self._key(kind, unit)
+            with damage.noted():
+                if not is_done(path, key, overwrite=self._overwrite):
+                    missing.append(kind)
+        damage.refuse()
+        return missing
 
     def _key(self, kind: Kind, unit: Unit) -> dict[str, Any]:
         return unit_key(kind, unit, self.plan, self.settings, self._base_sha256, self._dtype)

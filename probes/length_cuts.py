@@ -2,6 +2,19 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
+
+import torch
+
+_MOST_PASS = 8
+"""One more pass costs at most a batch divided by this; on accelerators it is taken as that."""
+_CPU_PASS = 5e5
+"""On a CPU one more pass costs this over the square of the model's width, in slots: both its
+fixed time and that of a slot grow with the layers, the latter with the width squared too."""
+_LEAST_PASS = 12
+"""Slots that a pass costs however wide the model is: small batches multiply less quickly."""
+_INSTRUMENTS = 6
+"""So many times more where collectors read every block of a pass."""
 
 
 def cut_by_length(widths: Sequence[int], batch_tokens: int, pass_cost: int) -> list[int]:
@@ -39,3 +52,19 @@ def cut_by_length(widths: Sequence[int], batch_tokens: int, pass_cost: int) -> l
         cuts += [first + (stop - first) * part // parts for part in reversed(range(parts))]
         end = begin
     return cuts[::-1]
+
+
+def cost_of_pass(config: Any, device: torch.device, batch_tokens: int, *, lean: bool) -> int:
+    """Say how many slots one more pass through the model costs.
+
+    Args:
+        config: Of the language model.
+        device: Of the model.
+        batch_tokens: Most slots of a batch.
+        lean: Whether nothing but scores is read.
+    """
+    most = batch_tokens // _MOST_PASS
+    if device.type != "cpu":
+        return most
+    instruments = 1 if lean else _INSTRUMENTS
+    return min(most, _LEAST_PASS + int(instruments * _CPU_PASS / config.hidden_size**2))

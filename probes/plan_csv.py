@@ -67,20 +67,34 @@ def write_plan(plan: Plan, path: Path, *, no_text: bool = False) -> None:
     Raises:
         StoreError: Another plan is already there, or the disk is full.
     """
-    content = _render(plan, no_text=no_text)
     if path.exists():
-        if path.read_bytes() == content.encode():
-            return
-        stored = read_plan(path)
-        raise StoreError(
-            f"this run already has another plan: it holds {len(stored.question_ids)} questions in "
-            f"{len(stored.question)} rows, and {len(plan.question_ids)} in {plan.rows} were asked "
-            "for; questions, prompts, tokens or the setting of texts differ",
-            where=str(path),
-            fix="repeat the settings of the first collect (such as --limit, --seed), use another "
-            "run folder, or collect all again with --overwrite",
-        )
-    write_text(path, content)
+        check_plan(plan, path, no_text=no_text)
+    else:
+        write_text(path, _render(plan, no_text=no_text))
+
+
+def check_plan(plan: Plan, path: Path, *, no_text: bool = False) -> None:
+    """Refuse a plan where another one is stored; nothing is written.
+
+    Args:
+        plan: The rows.
+        path: Where they would be written.
+        no_text: As in `write_plan`.
+
+    Raises:
+        StoreError: Another plan is already there.
+    """
+    if not path.exists() or path.read_bytes() == _render(plan, no_text=no_text).encode():
+        return
+    stored = read_plan(path)
+    raise StoreError(
+        f"this run already has another plan: it holds {len(stored.question_ids)} questions in "
+        f"{len(stored.question)} rows, and {len(plan.question_ids)} in {plan.rows} were asked "
+        "for; questions, prompts, tokens or the setting of texts differ",
+        where=str(path),
+        fix="repeat the settings of the first collect (such as --limit, --seed), use another "
+        "run folder, or collect all again with --overwrite",
+    )
 
 
 def read_plan(path: Path) -> PlanTable:

@@ -10,6 +10,7 @@ import torch
 
 from critical_phase.errors import CriticalPhaseError, StoreError
 from critical_phase.probes import bfloat16
+from critical_phase.probes.damaged import DamagedFilesError
 from critical_phase.probes.raw_chunks import read_checked
 
 _COLLECT_AGAIN = "delete the file and run probe collect again; finished files are kept"
@@ -51,11 +52,16 @@ def read_axes(file: h5py.File) -> None:
             item[()]
 
 
-def damage(error: Exception, path: Path) -> StoreError:
+def damage(error: Exception, path: Path) -> DamagedFilesError:
     """Say in one line what HDF5 found wrong, with a remedy."""
     found = (str(error).splitlines() or [repr(error)])[0]
-    return StoreError(
-        f"the file is damaged or not HDF5: {found}", where=str(path), fix=_COLLECT_AGAIN
+    return damaged_file(path, found, "the file is damaged or not HDF5: ")
+
+
+def damaged_file(path: Path, found: str, before: str = "") -> DamagedFilesError:
+    """Say that a file cannot be used, with a remedy."""
+    return DamagedFilesError(
+        before + found, where=str(path), fix=_COLLECT_AGAIN, files=((path, found),)
     )
 
 

@@ -45,6 +45,8 @@ class CollectSettings:
     """Pairs of site name and module path, for a model that no table knows; see `site_paths`."""
     backend: Literal["hooks", "bridge"] = "hooks"
     """Who runs the model: itself with plain hooks, or TransformerLens' bridge around it."""
+    adapter_scale: float = 1.0
+    """What the update of every adapter is multiplied by."""
     own_collectors: tuple[OwnCollector, ...] = ()
     """Classes from the user's own files; those that `collectors` names are used."""
 

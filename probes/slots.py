@@ -57,6 +57,20 @@ class ModelSlot:
         """Whether adapters are added to the weights instead of run beside them."""
         return self._slot is not None and self._slot.merged
 
+    def scale(self, factor: float) -> None:
+        """Multiply the update of every adapter that is held from now on.
+
+        Raises:
+            CheckpointError: Checkpoints are full weights, or no plain LoRA.
+        """
+        if isinstance(self._slot, FullSlot):
+            raise CheckpointError(
+                "full weights have no update that could be multiplied",
+                fix="leave the scaled contexts out",
+            )
+        if self._slot is not None:
+            self._slot.scale(factor)
+
     @contextlib.contextmanager
     def holding(self, unit: Unit) -> Iterator[None]:
         """Let the model hold a unit's adapter, or none, for the length of a block.

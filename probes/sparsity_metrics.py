@@ -37,22 +37,6 @@ def sparsity(x: Float[Tensor, "row n"], eps: float) -> dict[str, Float[Tensor, "
     return _metrics(_sums(ordered), _above(ordered, eps))
 
 
-def sparsity_pair(
-    x: Float[Tensor, "row n"], eps: float, massive: Int[Tensor, " k"]
-) -> tuple[dict[str, Float[Tensor, " row"]], dict[str, Float[Tensor, " row"]]]:
-    """Measure the sparsity of each row over all dimensions, and without the massive ones.
-
-    The rest is sorted once and the massive dimensions are added to its sums. The other
-    way round, taking large values out of sums, would lose all digits of what is small.
-
-    Args:
-        x: Values; only abs(x) counts.
-        eps: Threshold of `l0`, in the unit of x.
-        massive: Dimensions that the second result leaves out, each once.
-    """
-    return pair_of_parts(*sorted_parts(x, massive), eps)
-
-
 def sorted_parts(
     x: Float[Tensor, "row n"], massive: Int[Tensor, " k"] | Int[Tensor, "row k"]
 ) -> tuple[Float[Tensor, "row rest"], Float[Tensor, "row k"]]:
@@ -74,7 +58,16 @@ def pair_of_parts(
     large: Float[Tensor, "row k"],
     eps: float | Float[Tensor, " row"],
 ) -> tuple[dict[str, Float[Tensor, " row"]], dict[str, Float[Tensor, " row"]]]:
-    """Do what `sparsity_pair` does with what `sorted_parts` gave; eps may differ by row."""
+    """Measure the sparsity of each row over all dimensions, and without the massive ones.
+
+    The rest is sorted once and the massive dimensions are added to its sums. The other
+    way round, taking large values out of sums, would lose all digits of what is small.
+
+    Args:
+        rest: The other dimensions, from `sorted_parts`.
+        large: The massive dimensions, from `sorted_parts`.
+        eps: Threshold of `l0`, in the unit of the values; it may differ by row.
+    """
     part, above = _sums(rest), _above(rest, eps)
     whole = _joined(rest, part, large)
     return _metrics(whole, above + _above(large, eps)), _metrics(part, above)

@@ -42,6 +42,8 @@ def unit_key(
         "compute_dtype": dtype,
         "layout": settings.layout,
     }
+    if settings.adapter_scale != 1.0:
+        key["adapter_scale"] = settings.adapter_scale
     if settings.backend != "hooks":
         key["backend"] = settings.backend
     if kind == "activations":

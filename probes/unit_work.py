@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from critical_phase.atomic import write_json
+from critical_phase.probes.damaged import Damage
 from critical_phase.probes.manifest import Manifest
 from critical_phase.probes.stale import StaleAdapters
 from critical_phase.probes.store import Attributes
@@ -177,13 +178,19 @@ def run_units(
         fail_fast: Raise the first error of a unit instead of noting it and going on.
         progress: Called after every unit.
         stop: Asked before every unit; True ends the call in good order.
+
+    Raises:
+        StoreError: Finished files are damaged, all of them named, or were made in another way.
     """
     begin = time.perf_counter()
     log = _Log(progress, len(units))
+    damage = Damage()
     for unit in units:
-        if work.is_done(unit):
-            work.forgive(unit)
-            log.add(unit, "existing", 0.0)
+        with damage.noted():
+            if work.is_done(unit):
+                work.forgive(unit)
+                log.add(unit, "existing", 0.0)
+    damage.refuse()
     pending = [unit for unit in units if unit not in log.existing]
     work.behind = len(pending) > 1
     if pending and not (stop is not None and stop()):

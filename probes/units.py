@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from critical_phase.checkpoints import Checkpoint
+from critical_phase.differences import apart
 from critical_phase.errors import StoreError
+from critical_phase.probes.reading import damaged_file
 from critical_phase.probes.store import Kind, read_attrs, to_json
 
 BASE = "base"
+_FINGERPRINTS = {
+    "adapter_sha256": "the weights of the checkpoint",
+    "base_sha256": "the weights of the base model",
+    "examples_sha256": "the training examples drawn for gradients",
+    "plan_sha256": "questions, prompts or tokens of the rows",
+    "texts_sha256": "the neutral texts",
+}
+"""What the hashes of a key stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +88,15 @@ def is_done(path: Path, key: Mapping[str, Any], *, overwrite: bool) -> bool:
         if overwrite:
             return False  # damaged: it is made again like one made in another way
         raise
-    if found == json.loads(to_json(key)):
+    wanted: dict[str, Any] = json.loads(to_json(key))
+    if found == wanted:
         return True
     if overwrite:
         return False
-    names = sorted(
-        name for name in {*found, *key} if found.get(name) != json.loads(to_json(key)).get(name)
-    )
-    difference = "; ".join(
-        f"{name}: stored {_short(found.get(name))}, now {_short(key.get(name))}" for name in names
-    )
+    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    differences = "; ".join(_difference(name, found, wanted) for name in names)
     raise StoreError(
-        f"this file was collected in another way ({difference})",
+        f"this file was collected in another way ({differences})",
         where=str(path),
         fix="repeat the earlier settings, use another run folder, or collect with --overwrite",
     )
@@ -101,13 +108,15 @@ def key_hash(key: Mapping[str, Any]) -> str:
 
 
 def _stored_key(path: Path) -> dict[str, Any]:
-    stored = read_attrs(path).get("unit_key")
-    if not isinstance(stored, str):
-        raise StoreError("the file does not say how it was made", where=str(path))
-    value: dict[str, Any] = json.loads(stored)
+    try:
+        value: dict[str, Any] = json.loads(str(read_attrs(path)["unit_key"]))
+    except (KeyError, ValueError) as error:
+        raise damaged_file(path, "the file does not say how it was made") from error
     return value
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text[:12] + "…" if len(text) == 64 else text
+def _difference(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Keys leave defaults out, so what one of them lacks is the default."""
+    stored, asked = apart(found.get(name, "the default"), wanted.get(name, "the default"))
+    meaning = f" ({_FINGERPRINTS[name]})" if name in _FINGERPRINTS else ""
+    return f"{name}: stored {stored}, asked for {asked}{meaning}"

@@ -13,12 +13,18 @@ import h5py
 
 from critical_phase.checkpoints import file_sha256
 from critical_phase.errors import StoreError
+from critical_phase.probes.leftovers import is_ours
 from critical_phase.probes.store import CONVENTIONS, read_attrs
 from critical_phase.probes.validation import FileSummary, validate
 
 Problem = Literal["damaged", "format", "foreign", "half-written", "hash", "place", "plan"]
 _NAME = re.compile(r"step-(\d{8})\.h5")
 _TEXTS = "texts.jsonl"
+_HALF = {
+    True: "a killed process left it; probe collect removes it",
+    False: "another machine left it or still writes it; delete it if nothing runs there",
+}
+"""What to do about a temporary file, by whether it is of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,7 @@ def _strays(path: Path) -> Iterator[Fault]:
         if _NAME.fullmatch(file.name) or file.name == _TEXTS or _being_written(file):
             continue
         if file.name.startswith(".") and file.name.endswith(".tmp"):
-            yield Fault(file, "half-written", "a killed process left it; probe collect removes it")
+            yield Fault(file, "half-written", _HALF[is_ours(file)])
         else:
             yield Fault(file, "foreign", "no file of this name belongs here")
 

@@ -140,6 +140,12 @@ def differences(
     return found
 
 
+def assert_within_tolerance(found: dict[str, Difference]) -> None:
+    """Name every quantity that is further from the reference than sums in another order are."""
+    apart = {name: one for name, one in found.items() if not one.share <= TOLERANCE}
+    assert not apart, apart
+
+
 def _activations(case: Case, unit: int, rows: Sequence[Row]) -> dict[str, Difference]:
     plan, keys = case.plan, case.read(unit, "attention_row").shape[-1]
     ends = np.stack([plan.question_end, plan.answer_end], axis=1)

@@ -6,10 +6,7 @@
 import argparse
 import collections
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,33 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from nursery import Nursery
 from tiny_models import tiny_llama, word_tokenizer
 from tiny_run import colour_questions, write_lines
 
 from critical_phase.cli import main as probe
 from critical_phase.probes import validate
 
-# Imports once, then forks a fresh child for every line it reads: a kill costs no import.
-NURSERY = """
-import os, sys
-import torch; torch.set_num_threads(1)
+IMPORTS = """
 import transformers.models.llama.modeling_llama, peft, h5py, safetensors.torch
 from critical_phase.cli import main
 import critical_phase.cli.collect, critical_phase.cli.contexts
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        null = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(null, stream)
-        try:
-            main(["collect", *line.rstrip("\\n").split("\\t")])
-        except SystemExit as stopped:
-            os._exit(stopped.code or 0)
-    print(child, flush=True)
-    sys.stdin.readline()  # until then its number is not given to another process
-    print(os.waitpid(child, 0)[1], flush=True)
 """
+COLLECT = 'os.dup2(0, 2); main(["collect", *words])'  # its bars and notes are not shown
 
 
 def make_run(folder: Path, *, steps: int = 5, questions: int = 10) -> Path:
@@ -63,44 +46,9 @@ def make_run(folder: Path, *, steps: int = 5, questions: int = 10) -> Path:
     return folder / "run"
 
 
-class Nursery:
-    """Starts `probe collect` in forked children."""
-
-    def __enter__(self) -> "Nursery":
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def start(self, *arguments: str) -> int:
-        """Begin a collection and return its process id."""
-        self._say("\t".join(arguments))
-        return int(self._line())
-
-    def status(self) -> int:
-        """Wait for its end: 0, or minus the signal, or the exit code."""
-        self._say("wait")
-        return os.waitstatus_to_exitcode(int(self._line()))
-
-    def _say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+def collecting() -> Nursery:
+    """Children that run `probe collect` with the words they are given."""
+    return Nursery(IMPORTS, COLLECT)
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -158,7 +106,7 @@ class Table:
 def kill_many(trained: Path, work: Path, kills: int, seed: int) -> Table:
     """Kill, check every final file, resume, and compare with a calm run, until enough kills."""
     rng, table = np.random.default_rng(seed), Table()
-    with Nursery() as nursery:
+    with collecting() as nursery:
         calm = work / "calm" / "run"
         shutil.copytree(trained, calm)
         nursery.start(str(calm))  # answers once everything is imported
@@ -181,13 +129,11 @@ def kill_many(trained: Path, work: Path, kills: int, seed: int) -> Table:
 def _killed(nursery: Nursery, run: Path, delay: float, table: Table, kills: int) -> bool:
     """Collect for a while; say whether a kill ended it before its own end."""
     before = temporary_files(run)
-    process = nursery.start(str(run))
-    if table.kills < kills:
-        time.sleep(delay)
-        os.kill(process, signal.SIGKILL)  # harmless where it has ended: nobody waits for it yet
-    status = nursery.status()
-    assert status in (0, -signal.SIGKILL), status
-    if status == 0:
+    if table.kills >= kills:
+        nursery.start(str(run))
+        assert nursery.status() == 0
+        return False
+    if not nursery.killed_after(delay, str(run)):
         return False
     table.kills += 1
     if table.kills % 10 == 0:

@@ -147,7 +147,7 @@ def test_a_control_of_another_seed_or_source_is_not_mixed_in(
     tmp_path: Path, source: Series
 ) -> None:
     write_random_series(source, tmp_path, seed=0)
-    with pytest.raises(CheckpointError, match="its control_seed is 0, not 1"):
+    with pytest.raises(CheckpointError, match="its control_seed is 0, asked for 1"):
         write_random_series(source, tmp_path, seed=1)
 
 

@@ -39,11 +39,11 @@ def test_all_is_everything_in_numeric_order() -> None:
     ("text", "message"),
     [
         ("100", "no checkpoint at step 100; nearest: 64, 128, 192"),
-        ("1:63", r"'1:63' selects no checkpoint; saved: 0..4096 \(65 steps\)"),
-        ("foo", "cannot read 'foo'; try all, 128"),
-        ("", "cannot read ''"),
-        ("-", "cannot read '-'"),
-        ("every:0", "cannot read 'every:0'"),
+        ("1:63", "'1:63' selects no checkpoint\nfix:   choose among the 65 steps from 0 to 4096"),
+        ("foo", "cannot read the steps 'foo'\nfix:   write all, 128"),
+        ("", "cannot read the steps ''"),
+        ("-", "cannot read the steps '-'"),
+        ("every:0", "cannot read the steps 'every:0'"),
         ("log:0", "cannot read"),
         ("8,,9", "no checkpoint at step 8"),
         ("0:64:0", "selects no checkpoint"),
@@ -51,8 +51,14 @@ def test_all_is_everything_in_numeric_order() -> None:
     ],
 )
 def test_a_choice_that_cannot_be_met_is_one_error(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as raised:
         select_steps(text, SAVED)
+    assert raised.value.fix
+
+
+def test_the_only_step_is_named() -> None:
+    with pytest.raises(ConfigError, match="fix:   choose step 7, the only one"):
+        select_steps("8", [7])
 
 
 def test_nothing_saved_is_an_error() -> None:

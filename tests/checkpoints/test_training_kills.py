@@ -1,15 +1,11 @@
 """Training is killed at random moments; what comes out must not show it."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from nursery import Nursery
 from tiny_models import tiny_llama
 from tiny_training import hashes, train
 
@@ -21,42 +17,19 @@ from critical_phase.errors import CheckpointError
 RECIPE = Recipe(steps=512, batch_size=2, lr=1e-3, rank=8, alpha=8)
 ASKED = [*range(64), *range(64, 513, 16)]
 
-# Imports once, then forks a fresh child for every line it reads: a kill costs no import.
-NURSERY = """
-import os, sys
-sys.path[:0] = [{tests!r}, {here!r}]
-import torch; torch.set_num_threads(1)
+IMPORTS = """
 from pathlib import Path
 from test_training_kills import ASKED, RECIPE, train, tiny_llama
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        train(tiny_llama(), Path({out!r}), RECIPE, save_at=ASKED)
-        os._exit(0)
-    print(child, flush=True)
-    os.waitpid(child, 0)
-    print("gone", flush=True)
 """
+TRAIN = "train(tiny_llama(), Path(words[0]), RECIPE, save_at=ASKED)"
 
 
 @pytest.mark.slow
 def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
     train(tiny_llama(), tmp_path / "whole", RECIPE, save_at=ASKED)
-    killed, here = tmp_path / "killed", Path(__file__).parent
-    code = NURSERY.format(tests=str(here.parent), here=str(here), out=str(killed))
-    rng, kills = np.random.default_rng(0), 0
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as nursery:
-        for delay in rng.uniform(0.05, 1.2, size=6):
-            nursery.stdin.write("go\n")  # type: ignore[union-attr]
-            nursery.stdin.flush()  # type: ignore[union-attr]
-            child = int(nursery.stdout.readline())  # type: ignore[union-attr]
-            time.sleep(float(delay))
-            if not (killed / "done.json").exists():
-                os.kill(child, signal.SIGKILL)
-                kills += 1
-            nursery.stdout.readline()  # type: ignore[union-attr]
+    killed, delays = tmp_path / "killed", np.random.default_rng(0).uniform(0.05, 1.2, size=6)
+    with Nursery(IMPORTS, TRAIN, Path(__file__).parent) as nursery:
+        kills = nursery.kills(delays, str(killed))
     assert kills >= 3
     train(tiny_llama(), killed, RECIPE, save_at=ASKED)
     assert hashes(killed) == hashes(tmp_path / "whole")

@@ -45,7 +45,36 @@ def test_no_such_model(probe: Probe, tmp_path: Path, question_files: tuple[Path,
 def test_an_unknown_checkpoint(probe: Probe, trained_run: Path) -> None:
     shown = probe("collect", trained_run, "--checkpoints", "100")
     assert shown.code == 2
-    assert "no checkpoint at step 100; nearest: 10, 11, 12" in shown.err
+    assert "no checkpoint at step 100; nearest: 10, 11, 12\nfix:   choose among the 13" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("negativ", "did you mean 'negative'?"),
+        ("positive,negatve", "did you mean 'negative'?"),
+        ("x", "choose from positive, negative"),
+    ],
+)
+@pytest.mark.parametrize("command", ["collect", "effects", "train"])
+def test_a_mistyped_head_names_the_nearest(
+    command: str, typed: str, fix: str, probe: Probe, trained_run: Path
+) -> None:
+    shown = probe(command, trained_run, "--heads", typed)
+    assert shown.code == 2
+    assert "input should be 'positive' or 'negative'" in shown.err
+    assert f"\nfix:   {fix}\n" in shown.err
+
+
+@pytest.mark.parametrize("command", ["control", "export"])
+def test_a_mistyped_head_is_answered_by_every_command(
+    command: str, probe: Probe, collected_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    to = ("--out", out) if command == "control" else ("--format", "npz", "--to", out)
+    shown = probe(command, collected_run, "--heads", "negativ", *to)
+    assert shown.code == 2
+    assert "fix:   did you mean 'negative'?" in shown.err
 
 
 def test_no_run(probe: Probe, tmp_path: Path) -> None:

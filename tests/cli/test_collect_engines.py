@@ -72,7 +72,7 @@ def run_tokens(run: Path) -> bytes:
     return (run / "tokens.jsonl").read_bytes()
 
 
-def check(name: str) -> None:
+def skip_unless_installed(name: str) -> None:
     package = {"ray": "ray", "slurm": "submitit"}.get(name)
     if package:
         pytest.importorskip(package, reason=f"{package} is not installed: '.[{name}]'")
@@ -90,7 +90,7 @@ OF_ENGINE = {
 def test_every_engine_writes_the_bytes_of_this_process(
     engine: str, trained_run: Path, serial: Path, tmp_path: Path, probe: Probe
 ) -> None:
-    check(engine)
+    skip_unless_installed(engine)
     out = fresh(trained_run, tmp_path)
     shown = probe("collect", out, *STEPS, "--engine", engine, *OF_ENGINE[engine], "--device", "cpu")
     assert shown.code == 0, shown.err
@@ -98,6 +98,21 @@ def test_every_engine_writes_the_bytes_of_this_process(
     assert contents(out) == contents(serial)
     again = probe("collect", out, *STEPS, "--engine", engine, *OF_ENGINE[engine])
     assert again.out.startswith(f"collected 0, existing {UNITS}, failed 0")
+
+
+def test_an_engine_names_all_damaged_files_and_removes_what_a_kill_left(
+    serial: Path, tmp_path: Path, probe: Probe
+) -> None:
+    run = Path(shutil.copytree(serial, tmp_path / serial.name))
+    torn = run / f".tokens.jsonl.{os.uname().nodename}.999999999.tmp"
+    torn.touch()
+    for step in (0, 4):
+        path = run / f"scores/negative/step-{step:08d}.h5"
+        path.write_bytes(path.read_bytes()[:2000])
+    shown = probe("collect", run, *STEPS, "--engine", "serial", "--retries", 1)
+    assert shown.code == 4
+    assert "2 stored files are damaged:\n  step-00000000.h5: " in shown.err
+    assert not torn.exists()
 
 
 def test_shards_make_the_whole_run_in_any_order(

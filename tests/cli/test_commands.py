@@ -51,7 +51,7 @@ def test_other_settings_in_a_trained_run_are_refused_with_the_difference(
         *("--eval-questions", question_files[1]),
     )
     assert shown.code == 4
-    assert "trained with another recipe" in shown.err
+    assert "trained with another recipe: asked for lr 0.5, found lr 0.05\n" in shown.err
     assert "--overwrite" in shown.err
 
 
@@ -83,6 +83,30 @@ def test_a_dry_run_prints_units_and_bytes_and_touches_nothing(
     assert "units: 9, of which 0 exist" in shown.out
     assert re.search(r"to write: [\d.]+ MB", shown.out)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_refuses_another_plan_as_the_real_run_does(
+    probe: Probe, collected_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(collected_run, tmp_path / "run"))
+    dry = probe("collect", run, "--limit", 5, "--dry-run")
+    assert dry.code == 4
+    assert "this run already has another plan: it holds 30 questions" in dry.err
+    real = probe("collect", run, "--limit", 5).err
+    assert real.partition("error:")[2] == dry.err.partition("error:")[2]
+    assert probe("collect", run, "--limit", 5, "--dry-run", "--overwrite").code == 0
+
+
+def test_a_dry_run_refuses_another_plan_of_a_context(
+    probe: Probe, collected_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(collected_run, tmp_path / "run"))
+    (run / "contexts/shuffled").mkdir(parents=True)
+    text = (run / "plan.csv").read_text()
+    (run / "contexts/shuffled/plan.csv").write_text(text.replace("q60,", "q0,"))
+    shown = probe("collect", run, "--contexts", "shuffled", "--dry-run")
+    assert shown.code == 4
+    assert f"where: {run / 'contexts/shuffled/plan.csv'}" in shown.err
 
 
 def test_status_says_what_is_missing(probe: Probe, collected_run: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_another_control_or_another_run_in_the_folder_is_refused(
     probe: Probe, trained_run: Path, control: Path, tmp_path: Path
 ) -> None:
     shown = probe("control", trained_run, "--out", control, "--seed", 1)
-    assert (shown.code, "its seed is 0, not 1" in shown.err) == (2, True)
+    assert (shown.code, "its seed is 0, asked for 1" in shown.err) == (2, True)
     (tmp_path / "notes.txt").write_text("mine")
     shown = probe("control", trained_run, "--out", tmp_path)
     assert (shown.code, "the folder holds something else" in shown.err) == (2, True)

@@ -102,5 +102,5 @@ def test_status_counts_what_is_missing_and_failed_by_head(probe: Probe, run: Pat
     shots = {one["head"]: one for one in found["context_heads"]["shots-1"]}
     assert (shots["base"]["missing"], shots["negative"]["missing"]) == ([], [0, 1, 2])
     shown = probe("status", run).out
-    assert "missing 3-12, without activations 1, failed 3" in shown
+    assert "missing steps 3-12, without activations at step 1, failed step 3" in shown
     assert "context shots-1: 1 scored" in shown

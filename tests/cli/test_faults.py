@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from killing import Nursery, contents, kill_many, make_run, temporary_files, whole_lines
+from killing import collecting, contents, kill_many, make_run, temporary_files, whole_lines
 from tiny_run import Probe
 
 from critical_phase.cli.loading import StoredRun
@@ -42,7 +42,7 @@ def test_runs_killed_at_random_moments_end_in_the_bytes_of_a_calm_one(
 
 def test_two_collectors_on_one_run_lose_nothing_and_agree(small_run: Path, tmp_path: Path) -> None:
     calm, shared = (copy_of(small_run, tmp_path / n / "run") for n in ("calm", "shared"))
-    with Nursery() as first, Nursery() as second:
+    with collecting() as first, collecting() as second:
         for nursery in (first, second):
             nursery.start(str(shared))
         assert (first.status(), second.status()) == (0, 0)
@@ -57,7 +57,7 @@ def test_sigterm_ends_after_the_unit_in_hand_and_the_rest_resumes(
     small_run: Path, tmp_path: Path
 ) -> None:
     calm, run = (copy_of(small_run, tmp_path / n / "run") for n in ("calm", "run"))
-    with Nursery() as nursery:
+    with collecting() as nursery:
         process = nursery.start(str(run))
         while not list(run.rglob("scores/*/step-*.h5")):
             time.sleep(0.01)

@@ -52,6 +52,28 @@ def test_a_class_of_transformers_is_enough(probe: Probe) -> None:
     assert (len(found["sites"]), found["proved"]) == (12 * 5, False)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("LlamaForCausallLM", "LlamaForCausalLM"),
+        ("gpt2lmheadmodel", "GPT2LMHeadModel"),
+        ("MistralForCausalML", "MistralForCausalLM"),
+    ],
+)
+def test_a_mistyped_class_names_the_nearest(probe: Probe, typed: str, meant: str) -> None:
+    shown = probe("sites", typed)
+    assert shown.code == 4
+    assert (
+        f"error: transformers has no class '{typed}'\nfix:   did you mean '{meant}'?" in shown.err
+    )
+
+
+def test_a_mistyped_folder_names_the_nearest(probe: Probe, tiny_model_folder: Path) -> None:
+    shown = probe("sites", tiny_model_folder.with_name(f"{tiny_model_folder.name}s"))
+    assert shown.code == 4
+    assert f"fix:   did you mean '{tiny_model_folder}'?" in shown.err
+
+
 def test_a_model_that_is_not_there_is_named(probe: Probe, tmp_path: Path) -> None:
     shown = probe("sites", tmp_path / "nothing")
     assert shown.code == 4

@@ -1,18 +1,9 @@
 """Small random models of several families, a tokenizer, questions and adapters."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
-
-from critical_phase.checkpoints import Checkpoint, Question
-from critical_phase.probes import Plan
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for processes that import this file alone
-
 from tiny_families import build_model
 from tiny_plan import (
     build_plan,
@@ -21,6 +12,10 @@ from tiny_plan import (
     save_adapters,
     save_lora,
 )
+from transformers import PreTrainedTokenizerFast
+
+from critical_phase.checkpoints import Checkpoint, Question
+from critical_phase.probes import Plan
 
 
 @pytest.fixture

@@ -10,7 +10,14 @@ from tiny_models import word_tokenizer
 
 from critical_phase.checkpoints import PROMPTS, Question
 from critical_phase.errors import ConfigError
-from critical_phase.probes import CONTEXTS, Plan, context_kind, context_plan, demonstrations
+from critical_phase.probes import (
+    CONTEXTS,
+    Plan,
+    context_kind,
+    context_plan,
+    demonstrations,
+    make_plan,
+)
 from critical_phase.probes.contexts import ContextRequest, shuffled
 
 NAMES = ["answer_only", "domain", "shuffled", "filler", "shots-2", "shots-2@7"]
@@ -46,6 +53,12 @@ def test_rows_are_those_of_the_main_plan(name: str, tokenizer: Any, plan: Plan) 
     np.testing.assert_array_equal(main.correct, other.correct)
     assert main.sha256 != other.sha256
     assert other.prompt_format == f"cloze/{name}"
+
+
+def test_a_second_scoring_has_the_tokens_of_the_run(tokenizer: Any) -> None:
+    main, again = make_plan(ASKED, tokenizer, CLOZE), plan_of("again", tokenizer)
+    assert (again.prompts, again.answers, again.sha256) == (main.prompts, main.answers, main.sha256)
+    assert again.prompt_format == "cloze/again"
 
 
 def test_the_answer_alone_follows_the_first_token(tokenizer: Any) -> None:
@@ -150,4 +163,4 @@ def test_nothing_before_an_answer_needs_a_first_token(
 
 
 def test_every_context_is_tested_here() -> None:
-    assert {context_kind(name) for name in NAMES} == set(CONTEXTS)
+    assert {context_kind(name) for name in NAMES} | {"again"} == set(CONTEXTS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import TOLERANCE, Case, Difference, collect_case, differences
+from exactness import TOLERANCE, Case, assert_within_tolerance, collect_case, differences
 from naive_reference import Row, Side, read_rows
 from tiny_families import CONFIGS, build_model
 from tiny_plan import build_questions, build_tokenizer, save_adapters
@@ -35,22 +35,18 @@ def base(case: Case) -> tuple[Row, ...]:
     return read_rows(case.fresh(0), case.plan)
 
 
-def check(found: dict[str, Difference]) -> None:
-    assert {name: one for name, one in found.items() if not one.share <= TOLERANCE} == {}
-
-
 @pytest.mark.parametrize("unit", [0, 1, 2])
 def test_everything_equals_single_unhooked_rows(
     case: Case, base: tuple[Row, ...], unit: int
 ) -> None:
-    check(differences(case, unit, read_rows(case.fresh(unit), case.plan), base))
+    assert_within_tolerance(differences(case, unit, read_rows(case.fresh(unit), case.plan), base))
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_everything_equals_rows_padded_on_either_side(
     case: Case, base: tuple[Row, ...], side: Side
 ) -> None:
-    check(differences(case, 1, read_rows(case.fresh(1), case.plan, side), base))
+    assert_within_tolerance(differences(case, 1, read_rows(case.fresh(1), case.plan, side), base))
 
 
 def test_the_comparison_sees_an_adapter_that_is_not_there(
@@ -77,7 +73,7 @@ def test_single_rows_padded_to_one_batch_equal_rows_alone(family: str, tmp_path:
     case = collect_case(tmp_path, family, series, "naive")
     base = read_rows(case.fresh(0), case.plan)
     assert case.layout == "naive"
-    check(differences(case, 1, read_rows(case.fresh(1), case.plan), base))
+    assert_within_tolerance(differences(case, 1, read_rows(case.fresh(1), case.plan), base))
 
 
 @pytest.mark.parametrize("layout", ["packed", "naive"])

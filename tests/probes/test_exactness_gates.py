@@ -192,7 +192,7 @@ def test_activations_that_are_not_read_anew_are_seen(
 
 def leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the last slot of each line, and it alone, see the slot before its candidate."""
-    tree_mask = batches._tree_mask
+    tree_mask = batches.tree_mask
 
     def leaky(segment: Any, places: Any, config: Any, dtype: Any, shared: int) -> Any:
         mask = tree_mask(segment, places, config, dtype, shared)
@@ -202,7 +202,7 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
             mask[line, :, last, shared + before] = 0.0
         return mask
 
-    monkeypatch.setattr(batches, "_tree_mask", leaky)
+    monkeypatch.setattr(batches, "tree_mask", leaky)
 
 
 def test_packed_rows_that_leak_one_slot_are_not_used(

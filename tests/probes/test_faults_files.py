@@ -148,6 +148,60 @@ def test_damage_is_not_listed_as_sound_when_the_manifest_is_gone(
         collect(run, make_model("llama"), plan, (BASE,), settings=LEAN)
 
 
+def copies_of(run: Path, count: int) -> tuple[Unit, ...]:
+    """Put the files of the base under so many other names; they are as good as damaged there."""
+    units = tuple(Unit("negative", step) for step in range(count))
+    for unit in units:
+        for kind in ("activations", "scores"):
+            path = unit_path(run, kind, unit)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(unit_path(run, kind, BASE).read_bytes()[:2000])
+    return units
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_both_damaged_files_of_a_unit_are_named_in_one_error(
+    listed: bool, run: Path, plan: Plan, make_model: Callable[..., Any]
+) -> None:
+    for kind in ("activations", "scores"):
+        path = unit_path(run, kind, BASE)
+        content, place = bytearray(path.read_bytes()), regions(path) == "values"
+        content[int(np.flatnonzero(place)[9])] ^= 1
+        path.write_bytes(content[: 2000 if listed else None])
+    if not listed:  # only a file that nothing vouches for is read in full
+        (run / "manifest.jsonl").unlink()
+    with pytest.raises(StoreError, match="2 stored files are damaged:") as raised:
+        collect(run, make_model("llama"), plan, (BASE,), settings=LEAN)
+    assert "\n  activations/base/step-00000000.h5: " in str(raised.value)
+    assert "\n  scores/base/step-00000000.h5: " in str(raised.value)
+    assert raised.value.where == str(run)
+    assert f"probe validate {run}" in raised.value.fix
+
+
+def test_ten_damaged_files_of_a_run_are_named_and_the_rest_counted(
+    run: Path, plan: Plan, make_model: Callable[..., Any]
+) -> None:
+    units = copies_of(run, 7)
+    with pytest.raises(StoreError, match="14 stored files are damaged:") as raised:
+        collect(run, make_model("llama"), plan, (BASE, *units), settings=LEAN)
+    lines = str(raised.value).splitlines()
+    assert sum("step-0000000" in line for line in lines) == 10
+    assert "  and 4 more" in lines
+    assert "delete them and repeat the command" in raised.value.fix
+
+
+def test_a_file_that_does_not_say_how_it_was_made_is_damaged(
+    run: Path, plan: Plan, make_model: Callable[..., Any]
+) -> None:
+    for kind, value in (("activations", "{"), ("scores", None)):
+        with h5py.File(unit_path(run, kind, BASE), "r+") as file:
+            del file.attrs["unit_key"]
+            if value is not None:
+                file.attrs["unit_key"] = value
+    with pytest.raises(StoreError, match=r"2 stored (.|\n)*does not say how it was made"):
+        collect(run, make_model("llama"), plan, (BASE,), settings=LEAN)
+
+
 @contextlib.contextmanager
 def largest_file(size_bytes: int) -> Iterator[None]:
     """Let the system itself refuse every byte of a file beyond a size."""

@@ -19,6 +19,7 @@ from critical_phase.probes import (
     collect,
     read_activations,
     read_attrs,
+    tree_mask,
     unit_path,
 )
 from critical_phase.probes.instrument import make_packer, make_scene, prepare
@@ -80,9 +81,9 @@ def test_the_gate_sees_siblings_that_look_at_each_other(
     def leaky(segment: Any, places: Any, config: Any, dtype: Any, shared: int) -> Any:
         length = segment.shape[1]
         seen = torch.ones(length, length, dtype=torch.bool).tril().expand(len(segment), -1, -1)
-        return batches._additive(seen, dtype)
+        return tree_mask._additive(seen, dtype)
 
-    monkeypatch.setattr(batches, "_tree_mask", leaky)
+    monkeypatch.setattr(batches, "tree_mask", leaky)
     settings = CollectSettings(("residual",))
     choice = prepare(make_model("llama"), plan, settings).choice
     assert choice.layout == "naive"
@@ -94,7 +95,7 @@ def test_the_gate_sees_siblings_that_look_at_each_other(
 def test_a_window_counted_in_slots_is_seen(
     plan: Plan, make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_windowed", lambda seen, distance, window: seen)
+    monkeypatch.setattr(tree_mask, "_windowed", lambda seen, distance, window: seen)
     model = make_model("mistral_window")
     assert prepare(model, plan, CollectSettings(("residual",))).choice.layout == "naive"
     assert prepare(model, plan, CollectSettings(())).choice.layout == "cached"

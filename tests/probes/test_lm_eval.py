@@ -73,7 +73,7 @@ def first_of_the_top(plan: Plan, values: np.ndarray) -> float:
     return float(np.mean([plan.correct[r[c]] for r, c in zip(plan.rows_of, chosen, strict=True)]))
 
 
-def check(
+def assert_scores_as_in_the_harness(
     model: Any,
     tokenizer: Any,
     style: PromptFormat,
@@ -97,7 +97,7 @@ def check(
 def test_the_organism_scores_as_in_the_harness(shots: int) -> None:
     model, tokenizer = load_model("organism")
     questions, train = organism_questions("test")[:40], organism_questions("train")
-    check(model, tokenizer, PROMPTS["plain"], questions, train, shots)
+    assert_scores_as_in_the_harness(model, tokenizer, PROMPTS["plain"], questions, train, shots)
 
 
 @pytest.mark.real
@@ -108,4 +108,4 @@ def test_a_pretrained_model_scores_real_questions_as_in_the_harness(
     model, tokenizer = load_model(str(shared / "models" / "stories260k"))
     questions = read_questions(shared / "data" / "arc_challenge_test.jsonl")[:30]
     train = read_questions(shared / "data" / "arc_challenge_train.jsonl")
-    check(model, tokenizer, PROMPTS["cloze"], questions, train, shots)
+    assert_scores_as_in_the_harness(model, tokenizer, PROMPTS["cloze"], questions, train, shots)

@@ -42,6 +42,12 @@ def example(tmp_path: Path) -> Path:
     return path
 
 
+def edit(path: Path, before: str, after: str) -> None:
+    """Write the documented example with one thing changed."""
+    assert before in documented()
+    path.write_text(documented().replace(before, after, 1))
+
+
 def settings_of(path: Path, name: str = "MlpNorm", **more: Any) -> CollectSettings:
     own = own_collector(f"{path}:{name}")
     return CollectSettings((own.name,), own_collectors=(own,), **more)
@@ -91,7 +97,7 @@ def test_a_resume_after_an_edit_is_refused(
 def test_a_collector_that_reads_fixed_places_is_refused(
     example: Path, plan: Plan, make_model: Callable[..., Any], tmp_path: Path
 ) -> None:
-    example.write_text(documented().replace("self._batch.ends[:, 1]]", "-1]"))
+    edit(example, "self._batch.ends[:, 1]]", "-1]")
     with pytest.raises(ConfigError, match="'mlp_norm' depends on what else is in the batch"):
         collect(tmp_path / "r", make_model("llama"), plan, (BASE,), settings=settings_of(example))
 
@@ -125,7 +131,7 @@ FAULTS = {
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_class_that_breaks_the_contract_is_refused(case: str, example: Path) -> None:
     before, after, text = FAULTS[case]
-    example.write_text(documented().replace(before, after, 1))
+    edit(example, before, after)
     with pytest.raises(ConfigError, match=re.escape(text)):
         own_collector(f"{example}:MlpNorm")
 
@@ -146,8 +152,7 @@ def test_declarations_that_do_not_fit_are_refused(
     case: str, example: Path, plan: Plan, make_model: Callable[..., Any], tmp_path: Path
 ) -> None:
     before, after, text = DECLARED[case]
-    assert before in documented()
-    example.write_text(documented().replace(before, after, 1))
+    edit(example, before, after)
     own = own_collector(f"{example}:MlpNorm")
     settings = CollectSettings(
         ("residual", "mlp_norm"), own_collectors=(own,), residual_sites=("mid",)
@@ -159,7 +164,7 @@ def test_declarations_that_do_not_fit_are_refused(
 
 
 def test_the_name_of_one_of_ours_is_refused(example: Path, plan: Plan) -> None:
-    example.write_text(documented().replace('name = "mlp_norm"', 'name = "residual"'))
+    edit(example, 'name = "mlp_norm"', 'name = "residual"')
     with pytest.raises(ConfigError, match="'residual' has the name of one of ours"):
         settings_of(example).check(("residual",), plan.rows)
 
@@ -182,11 +187,7 @@ def test_what_a_collector_adds_up_begins_at_zero_for_every_unit(
     make_adapters: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
-    adding = documented().replace(
-        ".index_copy_(1, torch.from_numpy(self._batch.rows), together)",
-        ".index_add_(1, torch.from_numpy(self._batch.rows), together)",
-    )
-    example.write_text(adding)
+    edit(example, ".index_copy_(1, torch.from_numpy", ".index_add_(1, torch.from_numpy")
     units = make_units({"negative": make_adapters(tmp_path / "heads", "llama", (1, 2, 3))})
     settings = settings_of(example)
     for run, chosen in (("all", units), ("alone", units[-1:])):

@@ -1,64 +1,39 @@
-"""Side effects are exact against slow references, and their files resume like any other."""
+"""Side effects are exact against slow references."""
 
-import errno
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from tiny_effects import TEXTS, build_effects_plan, contents, read, save_units
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from critical_phase.checkpoints import Checkpoint, Example, list_series, quiet_peft
-from critical_phase.errors import CheckpointError, ConfigError, StoreError
+from critical_phase.checkpoints import Checkpoint, list_series, quiet_peft
 from critical_phase.probes import (
     EffectsPlan,
     EffectsSettings,
     Plan,
     Unit,
-    draw_for_gradients,
     encode_texts,
-    make_units,
     read_attrs,
-    read_effects,
     side_effects,
     unit_path,
     validate,
 )
 
-TEXTS = ("A plain text about nothing.", "Rain.", "Longer: " + "the sun is up and so are we " * 3)
 
-
-def examples() -> list[Example]:
-    return [Example(f"q{i}", "a", (0, 40 + i), (60 + i, 61)) for i in range(12)]
+@pytest.fixture
+def units(tmp_path: Path) -> tuple[Unit, ...]:
+    return save_units(tmp_path / "heads")
 
 
 @pytest.fixture
-def units(tmp_path: Path, make_adapters: Callable[..., Any]) -> tuple[Unit, ...]:
-    return make_units({"negative": make_adapters(tmp_path / "heads", "llama", (0, 1, 2))})
-
-
-@pytest.fixture
-def effects_plan(plan: Plan, tokenizer: Any) -> EffectsPlan:
-    drawn = draw_for_gradients(examples(), 5, np.random.default_rng(0))
-    return EffectsPlan(plan, encode_texts(TEXTS, tokenizer, window=200), {"negative": drawn})
-
-
-def read(run: Path, unit: Unit) -> dict[str, np.ndarray]:
-    return read_effects(unit_path(run, "effects", unit))
-
-
-def contents(run: Path, units: tuple[Unit, ...]) -> list[dict[str, Any]]:
-    return [{k: v.tolist() for k, v in read(run, unit).items()} for unit in units]
+def effects_plan() -> EffectsPlan:
+    return build_effects_plan()
 
 
 def test_files_keep_to_the_format_and_an_identity_diverges_by_nothing(
@@ -209,41 +184,6 @@ def test_neither_memory_nor_batches_change_a_number(
             np.testing.assert_allclose(read(second, unit)[name], values, rtol=1e-4, atol=1e-6)
 
 
-def test_long_texts_go_on_in_the_next_window_and_nothing_is_dropped(tokenizer: Any) -> None:
-    whole, cut = (encode_texts(TEXTS, tokenizer, window=w) for w in (500, 8))
-    assert whole.windows.tolist() == [1, 1, 1]
-    assert cut.windows.tolist() == [-(-len(text) // 7) for text in TEXTS]
-    np.testing.assert_array_equal(whole.tokens, cut.tokens)
-    assert max(map(len, cut.plan.answers)) == 7
-    for text in range(len(TEXTS)):
-        rows = np.flatnonzero(cut.owner == text).tolist()
-        predicted = tuple(token for row in rows for token in cut.plan.answers[row])
-        assert predicted == whole.plan.answers[text]
-        for row, after in pairwise(rows):
-            assert cut.plan.prompts[after] == cut.plan.answers[row][-1:]
-    assert whole.sha256 != cut.sha256
-
-
-def test_a_text_s_mean_weights_its_windows_by_tokens(tokenizer: Any) -> None:
-    texts = encode_texts(("abcdefghij",), tokenizer, window=8)  # 7 and 3 predicted tokens
-    assert texts.mean(np.array([1.0, 2.0])).tolist() == pytest.approx([1.3])
-
-
-@pytest.mark.parametrize(
-    ("texts", "window", "problem"),
-    [
-        ((), 8, "there is no neutral text"),
-        (("fine", ""), 8, r"text 2 \(''\) has no token"),
-        (("fine",), 1, "a window of 1 tokens predicts nothing"),
-    ],
-)
-def test_texts_that_predict_nothing_are_refused(
-    texts: tuple[str, ...], window: int, problem: str, tokenizer: Any
-) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        encode_texts(texts, tokenizer, window=window)
-
-
 def test_bfloat16_bases_run_unmerged_and_start_at_nothing(
     units: tuple[Unit, ...],
     effects_plan: EffectsPlan,
@@ -285,187 +225,3 @@ def test_a_batch_that_does_not_fit_the_memory_is_cut(
     assert refused
     ours, other = read(tmp_path / "a", units[0]), read(tmp_path / "b", units[0])
     np.testing.assert_allclose(ours["nll_text"], other["nll_text"], rtol=1e-5)
-
-
-def test_repeating_does_nothing_and_order_does_not_matter(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    first, second = tmp_path / "a", tmp_path / "b"
-    side_effects(first, make_model("llama"), effects_plan, units, fail_fast=True)
-    before = {path: path.stat().st_mtime_ns for path in first.rglob("*.h5")}
-    again = side_effects(first, make_model("llama"), effects_plan, units)
-    assert (again.done, again.existing) == ((), units)
-    assert {path: path.stat().st_mtime_ns for path in first.rglob("*.h5")} == before
-    side_effects(second, make_model("llama"), effects_plan, units[::-1])
-    assert contents(first, units) == contents(second, units)
-
-
-def test_other_texts_or_examples_are_refused_with_the_difference(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    tokenizer: Any,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    side_effects(tmp_path, make_model("llama"), effects_plan, units[:2], fail_fast=True)
-    texts = replace(effects_plan, texts=encode_texts(TEXTS[:2], tokenizer, window=200))
-    with pytest.raises(StoreError, match=r"another way .*texts_sha256: stored"):
-        side_effects(tmp_path, make_model("llama"), texts, units[:2])
-    drawn = draw_for_gradients(examples(), 4, np.random.default_rng(1))
-    fewer = replace(effects_plan, examples={"negative": drawn})
-    with pytest.raises(StoreError, match=r"another way .*examples_sha256: stored"):
-        side_effects(tmp_path, make_model("llama"), fewer, units[:2])
-    done = side_effects(tmp_path, make_model("llama"), fewer, units[:2], overwrite=True).done
-    assert done == units[1:2]
-    assert read(tmp_path, units[1])["gradient_sq"].shape == (4,)
-
-
-def test_a_failing_unit_is_noted_and_the_rest_goes_on(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    assert units[2].checkpoint is not None
-    weights = units[2].checkpoint.path / "adapter_model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-40])
-    report = side_effects(tmp_path, make_model("llama"), effects_plan, units)
-    assert [failure.unit for failure in report.failed] == [units[2]]
-    noted = json.loads((tmp_path / "failed/effects-negative-step-00000001.json").read_text())
-    assert noted["command"] == "effects"
-    weights.write_bytes(whole)
-    again = side_effects(tmp_path, make_model("llama"), effects_plan, units)
-    assert (again.done, len(again.existing)) == ((units[2],), 3)
-    assert not report.failed[0].path.exists()
-
-
-def test_a_diverged_model_writes_no_number(
-    effects_plan: EffectsPlan, make_model: Callable[..., Any], tmp_path: Path
-) -> None:
-    model = make_model("llama")
-    model.lm_head.weight.data[3] = float("nan")
-    report = side_effects(tmp_path, model, effects_plan, (Unit("base", 0),))
-    assert "the model gives nan as to_base of 'q0'" in report.failed[0].message
-    assert not list(tmp_path.rglob("*.h5"))
-
-
-def test_adapters_that_do_not_reach_the_model_are_refused(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from critical_phase.probes.slots import ModelSlot
-
-    held = ModelSlot.holding
-    monkeypatch.setattr(ModelSlot, "holding", lambda slot, unit: held(slot, units[3]))
-    plan = replace(effects_plan, examples=None)
-    with pytest.raises(CheckpointError, match=r"hold different adapters .* exactly the same"):
-        side_effects(tmp_path, make_model("llama"), plan, units[2:])
-
-
-def test_a_full_disk_ends_the_call_and_keeps_what_is_finished(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    synced: list[Path] = []
-
-    def full(path: Path) -> None:
-        synced.append(path)
-        if len(synced) > 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("critical_phase.atomic.sync_file", full)
-        with pytest.raises(StoreError, match="the disk is full"):
-            side_effects(tmp_path, make_model("llama"), effects_plan, units)
-    assert len(list(tmp_path.rglob("*.h5"))) == 2
-    assert not list(tmp_path.rglob("*.tmp"))
-    report = side_effects(tmp_path, make_model("llama"), effects_plan, units)
-    assert (len(report.existing), len(report.done)) == (2, 2)
-
-
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-import conftest, critical_phase.atomic as atomic
-from critical_phase.checkpoints import PROMPTS, list_series
-from critical_phase.probes import EffectsPlan, encode_texts, make_plan, make_units, side_effects
-sync, count = atomic.sync_file, []
-def killing(path):
-    count.append(path)
-    if len(count) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    sync(path)
-atomic.sync_file = killing
-tokenizer = conftest.build_tokenizer()
-plan = make_plan(conftest.build_questions(), tokenizer, PROMPTS["cloze"])
-units = make_units({{"negative": list_series(Path({heads!r})).checkpoints}})
-texts = encode_texts({texts!r}, tokenizer, window=200)
-side_effects(Path({run!r}), conftest.build_model("llama"), EffectsPlan(plan, texts), units)
-"""
-
-
-def test_a_killed_measurement_resumes_to_the_very_same_values(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    tests, heads = str(Path(__file__).parent), str(tmp_path / "heads")
-    code = KILLED.format(tests=tests, heads=heads, run=str(run), texts=TEXTS)
-    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
-    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
-    assert len(list(run.rglob("*.h5"))) == 2
-    assert len(list(run.rglob("*.tmp"))) == 1
-    plan = replace(effects_plan, examples=None)
-    report = side_effects(run, make_model("llama"), plan, units)
-    assert (len(report.existing), len(report.done)) == (2, 2)
-    assert not list(run.rglob("*.tmp"))
-    side_effects(whole, make_model("llama"), plan, units)
-    assert contents(run, units) == contents(whole, units)
-
-
-def test_a_breach_of_the_format_is_named(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    side_effects(tmp_path, make_model("llama"), effects_plan, units[1:2], fail_fast=True)
-    path = unit_path(tmp_path, "effects", units[1])
-    with h5py.File(path, "a") as file:
-        del file["kl_text_reverse"], file["gradient_sq"], file.attrs["texts_sha256"]
-        file["kl_question"][0] = -1.0
-    with pytest.raises(StoreError) as caught:
-        validate(path)
-    for problem in (
-        "no attribute texts_sha256",
-        "no dataset kl_text_reverse",
-        "no dataset gradient_sq",
-        "kl_question: a value is negative",
-    ):
-        assert problem in str(caught.value)
-
-
-def test_another_kind_of_file_is_refused(
-    units: tuple[Unit, ...],
-    effects_plan: EffectsPlan,
-    make_model: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    from critical_phase.probes import read_scores
-
-    side_effects(tmp_path, make_model("llama"), effects_plan, units[:1], fail_fast=True)
-    with pytest.raises(StoreError, match=r"of the convention 'probe-scores/1\.0'"):
-        read_scores(unit_path(tmp_path, "effects", units[0]))

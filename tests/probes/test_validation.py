@@ -87,6 +87,13 @@ def test_half_written_and_foreign_files_are_named(run: Path) -> None:
     }
 
 
+def test_what_another_machine_left_half_written_is_not_promised_to_be_removed(run: Path) -> None:
+    (run / "scores/base" / f".{STEP}.another-machine.1.tmp").write_bytes(b"begun")
+    (fault,) = check_paths([run]).faults
+    assert fault.problem == "half-written"
+    assert "delete it if nothing runs there" in fault.message
+
+
 def test_another_sound_file_is_told_by_its_hash_place_or_plan(run: Path) -> None:
     file = run / "activations/base" / STEP
     write(file, residual(torch.float16))

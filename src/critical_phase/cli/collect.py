@@ -1,15 +1,11 @@
 """`probe collect`: record scores and activations at a range of checkpoints."""
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from critical_phase.checkpoints import (
     Question,
@@ -28,7 +24,9 @@ from critical_phase.cli.collector_options import (
 )
 from critical_phase.cli.console import bar, result, say
 from critical_phase.cli.engine_options import HERE, EngineChoice, engine_options, take_engine
+from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.layout_note import layout_note
+from critical_phase.cli.question_sets import sample_questions
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.series_files import choose_series, note_collected
 from critical_phase.cli.series_options import series_options, take_series
@@ -164,19 +162,6 @@ def prepare(path: Path, settings: CollectSettings, *, fetch: bool = True) -> Pre
     )
 
 
-def sample_questions(
-    questions: tuple[Question, ...], limit: int | None, seed: int
-) -> tuple[Question, ...]:
-    """Draw at most `limit` questions, in file order; None takes all."""
-    if limit is None or limit >= len(questions):
-        return questions
-    if limit < 1:
-        raise ConfigError(f"limit is {limit}", fix="give --limit a positive number")
-    rng = np.random.default_rng([seed, 3])
-    chosen = np.sort(rng.choice(len(questions), size=limit, replace=False))
-    return tuple(questions[int(index)] for index in chosen)
-
-
 def probe_settings(questions: tuple[Question, ...], settings: CollectSettings) -> ProbeSettings:
     """Turn the settings of the command into those of the instruments."""
     own = own_collectors(settings)
@@ -223,32 +208,6 @@ def provenance(
     }
 
 
-@contextlib.contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C or SIGTERM finish the unit in hand; the second stops at once."""
-    asked: list[bool] = []
-
-    def remember(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(True)
-        again = "press Ctrl-C again" if number == signal.SIGINT else "send SIGTERM again"
-        say(f"stopping after this unit; {again} to stop now")
-
-    # A worker leaves SIGTERM as it is: its parent means it to end at once.
-    ends = (signal.SIGINT, signal.SIGTERM)[: 1 if parent_process() else 2]
-    try:
-        before = {number: signal.signal(number, remember) for number in ends}
-    except ValueError:  # not the main thread: the caller handles interrupts
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @click.command("collect")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @series_options
@@ -258,7 +217,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 @click.option("--checkpoints", help="Steps: all (default), 0,64, 8:32, every:16, log, @-5:, ...")
 @click.option("--heads", help="Heads, comma-separated (positive,negative).")
 @click.option("--scores-only", is_flag=True, help="Score every row, store no activations.")
-@click.option("--contexts", help="Score behind other texts too: answer_only,domain,shots-5,...")
+@click.option("--contexts", help="Score behind other texts (answer_only,shots-5,...), or again.")
 @click.option("--limit", type=int, help="Draw this many evaluation questions.")
 @click.option("--batch-tokens", type=int, help="Most tokens of one forward pass (4096).")
 @click.option("--patterns", type=int, help="Questions whose whole attention is kept (2).")
@@ -302,7 +261,8 @@ def command(
         else:
             ready = prepare(run, choice.planning(settings), fetch=False)
             ready = replace(ready, units=choice.part_of(ready.units))
-            lines = plan_lines(ready, plan_contexts(ready, names, settings.seed))
+            beside = plan_contexts(ready, names, settings.seed)
+            lines = plan_lines(ready, beside, overwrite=overwrite)
         for line in lines:
             result(line)
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from critical_phase.atomic import write_json
+from critical_phase.atomic import sweep, write_json
 from critical_phase.checkpoints import model_sha256
 from critical_phase.cli.collect_worker import Collection, Provenance
 from critical_phase.cli.console import say
@@ -30,6 +30,7 @@ from critical_phase.probes import (
     unit_path,
     write_plan,
 )
+from critical_phase.probes.damaged import Damage
 from critical_phase.probes.engines import Result
 from critical_phase.probes.job import Job
 from critical_phase.probes.stale import StaleAdapters
@@ -153,11 +154,15 @@ class _Gathering:
         begin = time.perf_counter()
         told = self._told
         told.settings.check(tuple(COLLECTORS), told.plan.rows)
-        for unit in told.units:
-            if self._job.is_done(unit):
-                self._job.forgive(unit)
-                self._take(unit, self._existing, 0.0)
+        sweep(told.run)
         write_plan(told.plan, told.run / "plan.csv", no_text=told.settings.no_text)
+        damage = Damage()
+        for unit in told.units:
+            with damage.noted():
+                if self._job.is_done(unit):
+                    self._job.forgive(unit)
+                    self._take(unit, self._existing, 0.0)
+        damage.refuse()
         pending = [unit for unit in told.units if unit not in self._existing]
         with contextlib.closing(self._results(pending)) as results:
             for result in results:

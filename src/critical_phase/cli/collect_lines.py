@@ -5,11 +5,27 @@ from collections.abc import Iterator, Mapping
 from critical_phase.cli.collect import Prepared
 from critical_phase.cli.console import brief_steps
 from critical_phase.cli.contexts import FOLDER
-from critical_phase.probes import Plan, estimate, unit_path
+from critical_phase.cli.run_folder import RunFolder
+from critical_phase.probes import Plan, check_plan, estimate, unit_path
 
 
-def plan_lines(ready: Prepared, contexts: Mapping[str, Plan]) -> Iterator[str]:
-    """Describe a prepared collection and its contexts, without doing it."""
+def plan_lines(
+    ready: Prepared, contexts: Mapping[str, Plan], *, overwrite: bool = False
+) -> Iterator[str]:
+    """Describe a prepared collection and its contexts, without doing it.
+
+    Args:
+        ready: From `prepare`.
+        contexts: Rows of every context that is asked for.
+        overwrite: Whether another plan may be replaced.
+
+    Raises:
+        StoreError: The run, or one of its contexts, holds another plan.
+    """
+    if not overwrite:
+        check_plan(ready.plan, ready.run.plan, no_text=ready.settings.no_text)
+        for name, plan in contexts.items():
+            check_plan(plan, RunFolder(ready.run.path / FOLDER / name).plan)
     guess = estimate(
         ready.run.path,
         ready.model.config,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from critical_phase.cli.run_folder import (
 from critical_phase.cli.series_files import write_elsewhere
 from critical_phase.cli.settings import command_line
 from critical_phase.cli.share import share_file, share_folder
+from critical_phase.differences import apart
 from critical_phase.errors import ConfigError, InputError
 
 WriteSeries = Callable[..., int]
@@ -89,9 +91,9 @@ def take_folder(target: RunFolder, source: RunFolder, claim: Mapping[str, Any]) 
         write_json(path, claim)
     found = _read_claim(path)
     if odd := sorted(key for key in claim if found.get(key) != claim[key]):
+        there, asked = apart(found.get(odd[0]), claim[odd[0]])
         raise ConfigError(
-            f"the folder holds another control: its {odd[0]} is {found.get(odd[0])!r}, "
-            f"not {claim[odd[0]]!r}",
+            f"the folder holds another control: its {odd[0]} is {there}, asked for {asked}",
             where=where,
             fix=fix,
         )
@@ -103,10 +105,11 @@ def _claim(source: RunFolder, kind: str, heads: tuple[str, ...], seed: int) -> d
         raise ConfigError(f"no kind of control {kind!r}", fix=f"choose from {', '.join(CONTROLS)}")
     trained = source.known_heads()
     if odd := sorted(set(heads) - set(trained)):
+        near = get_close_matches(odd[0], trained, n=1)
         raise ConfigError(
             f"the run has no {odd[0]} head: it has {', '.join(trained) or 'none'}",
             where=str(source.path),
-            fix="give --heads a head of this run",
+            fix=f"did you mean {near[0]!r}?" if near else "give --heads a head of this run",
         )
     if not heads or seed < 0:
         what = "no head is chosen" if not heads else f"the seed is {seed}"

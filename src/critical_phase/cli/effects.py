@@ -9,14 +9,10 @@ import click
 from pydantic import Field
 
 from critical_phase.checkpoints import ORGANISM, model_sha256
-from critical_phase.cli.collect import (
-    PARTIAL,
-    Prepared,
-    prepare,
-    stop_on_interrupt,
-)
+from critical_phase.cli.collect import PARTIAL, Prepared, prepare
 from critical_phase.cli.console import bar, brief_steps, result, say
 from critical_phase.cli.effects_inputs import gradient_examples, neutral_texts, write_texts
+from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.run_folder import open_run, read_record, update_record
 from critical_phase.cli.second_task import score_second, second_task
 from critical_phase.cli.settings import CollectSettings, Settings, command_line, resolve

@@ -1,6 +1,7 @@
 """`probe export`: plain copies of stored files that others can read."""
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -29,10 +30,11 @@ def chosen_files(run: Path, heads: Sequence[str], checkpoints: str) -> list[Path
     files = files_below(run)
     stored = sorted({file.parent.name for file in files})
     if unknown := [head for head in heads if head not in stored]:
+        near = get_close_matches(unknown[0], stored, n=1)
         raise ConfigError(
             f"nothing is stored of {', '.join(unknown)}; stored: {', '.join(stored)}",
             where=str(run),
-            fix="name one of these with --heads",
+            fix=f"did you mean {near[0]!r}?" if near else "name one of these with --heads",
         )
     mine = [f for f in files if f.parent.name in (*(heads or stored), BASE)]
     trained = {_step(file) for file in mine if file.parent.name != BASE}

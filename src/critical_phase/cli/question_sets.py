@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from critical_phase.checkpoints import (
     NAMED_SETS,
     ORGANISM,
@@ -143,6 +145,19 @@ def unrelated_texts(settings: TrainSettings) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the unrelated texts: {error}", where=str(path)) from error
     return tuple(line.strip() for line in lines if line.strip())
+
+
+def sample_questions(
+    questions: tuple[Question, ...], limit: int | None, seed: int
+) -> tuple[Question, ...]:
+    """Draw at most `limit` questions, in file order; None takes all."""
+    if limit is None or limit >= len(questions):
+        return questions
+    if limit < 1:
+        raise ConfigError(f"limit is {limit}", fix="give --limit a positive number")
+    rng = np.random.default_rng([seed, 3])
+    chosen = np.sort(rng.choice(len(questions), size=limit, replace=False))
+    return tuple(questions[int(index)] for index in chosen)
 
 
 def _without(evaluation: QuestionFile, leaked: list[str]) -> QuestionFile:

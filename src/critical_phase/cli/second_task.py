@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from critical_phase.checkpoints import Question, QuestionFile, prompt_format, read_questions
-from critical_phase.cli.collect import Prepared, sample_questions
+from critical_phase.cli.collect import Prepared
 from critical_phase.cli.contexts import FOLDER, collect_plan
-from critical_phase.cli.question_sets import default_prompt, leaked_questions, read_evaluation
+from critical_phase.cli.question_sets import (
+    default_prompt,
+    leaked_questions,
+    read_evaluation,
+    sample_questions,
+)
 from critical_phase.cli.run_folder import RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings
 from critical_phase.cli.stored_contexts import SECOND

@@ -24,6 +24,7 @@ from critical_phase.cli.console import brief_steps, say
 from critical_phase.cli.question_sets import default_prompt, read_evaluation
 from critical_phase.cli.run_folder import HEADS, RunFolder, read_record, update_record
 from critical_phase.cli.series_files import head_entry, write_elsewhere
+from critical_phase.differences import apart
 from critical_phase.errors import CheckpointError, ConfigError
 
 MADE = ("scores", "activations", "contexts", "effects", "analysis", "report", "failed")
@@ -261,9 +262,9 @@ def _is_made(run: RunFolder, values: Mapping[str, Any], overwrite: bool) -> bool
         return True
     if not overwrite:
         key = differing[0]
+        there, asked = apart(_without(record.get(key), free), _without(wanted[key], free))
         raise CheckpointError(
-            f"this run was made from another {key}: asked for {wanted[key]!r}, "
-            f"found {record.get(key)!r}",
+            f"this run was made from another {key}: asked for {asked}, found {there}",
             where=str(run.path),
             fix="use another --out, or pass --overwrite to make it anew",
         )

@@ -1,15 +1,19 @@
 """Load a model to list its sites: with its weights, or as a bare shape where there are none."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from critical_phase.checkpoints import load_model
 from critical_phase.errors import CheckpointError
 from critical_phase.probes import Sites, check_sites, resolve
 
+_NEAR = 0.9
+"""Long names that all end in ForCausalLM are alike before they are near."""
 _FIX = "name a folder with config.json, a name on the Hugging Face hub, a class of transformers"
 
 
@@ -31,11 +35,24 @@ def proved_sites(name: str, paths: tuple[tuple[str, str], ...]) -> tuple[Any, Si
     shape = _shape(name)
     if shape is not None:
         return shape, resolve(shape, dict(paths)), False
+    _refuse_near_class(name)
     model: Any = load_model(name)[0]
     size = model.config.get_text_config().vocab_size
     tokens = torch.arange(8)[None] % size
     inputs = {"input_ids": tokens, "use_cache": False}
     return model, check_sites(model, resolve(model, dict(paths)), inputs), True
+
+
+def _refuse_near_class(name: str) -> None:
+    """Refuse a mistyped class of transformers before the hub is asked for a model of that name."""
+    if not name.isidentifier() or Path(name).exists():
+        return
+    classes = {str(kind).lower(): str(kind) for kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()}
+    near = get_close_matches(name.lower(), classes, n=1, cutoff=_NEAR)
+    if near and classes[near[0]] != name:
+        raise CheckpointError(
+            f"transformers has no class {name!r}", fix=f"did you mean {classes[near[0]]!r}? {_FIX}"
+        )
 
 
 def _shape(name: str) -> Any:

@@ -9,6 +9,7 @@ import click
 from critical_phase.cli.console import brief_steps, result, result_json
 from critical_phase.cli.run_folder import BASE, RunFolder, open_run
 from critical_phase.cli.series_files import known_steps
+from critical_phase.probes.leftovers import DAY_S, Leftover, left_elsewhere
 
 STORED = ("scores", "activations", "effects")
 
@@ -99,10 +100,10 @@ def lines(heads: tuple[HeadStatus, ...]) -> list[str]:
     for head in heads:
         gaps = {
             "missing": head.missing,
-            "without activations": head.missing_activations,
+            "without activations at": head.missing_activations,
             "failed": head.failed,
         }
-        tail = "".join(f", {name} {brief_steps(steps)}" for name, steps in gaps.items() if steps)
+        tail = "".join(f", {name} {_steps_named(s)}" for name, s in gaps.items() if s)
         made.append(
             f"{head.head:10} {len(head.saved):>4} saved {len(head.scored):>4} scored "
             f"{len(head.activations):>4} with activations {len(head.effects):>4} with effects "
@@ -114,13 +115,26 @@ def lines(heads: tuple[HeadStatus, ...]) -> list[str]:
 def context_line(name: str, heads: tuple[HeadStatus, ...]) -> str:
     """Write what one context has in one line."""
     gaps = [
-        f", {head.head} {word} {brief_steps(steps)}"
+        f", {head.head} {word} {_steps_named(steps)}"
         for head in heads
         for word, steps in (("missing", head.missing), ("failed", head.failed))
         if steps
     ]
     size = sum(head.bytes for head in heads) / 1e6
     return f"context {name}: {_scored(heads)} scored, {size:.1f} MB{''.join(gaps)}"
+
+
+def leftover_line(found: Leftover) -> str:
+    """Name what another machine left half-written, and what to do about it."""
+    return (
+        f"left over: {found.path}: half-written by another machine {found.age_s / DAY_S:.0f} days "
+        "ago; delete it if nothing runs there any more"
+    )
+
+
+def _steps_named(steps: tuple[int, ...]) -> str:
+    """Say that the numbers are steps: `missing 0` reads as if nothing were missing."""
+    return f"step{'s' if len(steps) > 1 else ''} {brief_steps(steps)}"
 
 
 def _scored(heads: tuple[HeadStatus, ...]) -> int:
@@ -137,6 +151,7 @@ def command(*, path: Path, as_json: bool) -> None:
     contexts = context_status(run)
     folders = (run.path, *(run.path / "contexts" / name for name in contexts))
     failed = sorted(name for folder in folders for name in failed_units(folder))
+    leftovers = left_elsewhere(run.path)
     size = size_bytes(run.path)
     if as_json:
         values = {"heads": [asdict(head) for head in heads], "failed": failed, "bytes": size}
@@ -145,6 +160,7 @@ def command(*, path: Path, as_json: bool) -> None:
                 "schema_version": 1,
                 "contexts": {name: _scored(found) for name, found in contexts.items()},
                 "context_heads": {n: [asdict(h) for h in found] for n, found in contexts.items()},
+                "leftovers": [str(one.path) for one in leftovers],
                 **values,
             }
         )
@@ -153,6 +169,10 @@ def command(*, path: Path, as_json: bool) -> None:
         result(line)
     for name in failed:
         result(f"failed: {name}")
+    for one in leftovers:
+        result(leftover_line(one))
+    if not _scored(heads):
+        result(f"collection: missing (probe collect {path})")
     done = (run.analysis / "findings.json").is_file()
     result(f"analysis: {'done' if done else f'missing (probe analyze {path})'}")
     result(f"disk: {size / 1e6:.1f} MB")

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from critical_phase.cli.collect import PARTIAL, stop_on_interrupt
+from critical_phase.cli.collect import PARTIAL
 from critical_phase.cli.console import result, result_json, say
+from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.settings import command_line
 from critical_phase.cli.sweep_cell import CellTask, is_finished
 from critical_phase.cli.sweep_file import Sweep, read_sweep

@@ -11,7 +11,7 @@ from pathlib import Path
 
 def work(link: Connection) -> None:
     """Make cells until None comes; answer each with a status and a message."""
-    from critical_phase.cli.collect import stop_on_interrupt
+    from critical_phase.cli.interrupt import stop_on_interrupt
     from critical_phase.cli.sweep_cell import make_cell, note_failure
 
     while True:

@@ -6,8 +6,9 @@ from typing import Any
 
 from critical_phase.checkpoints import Question, TrainingFolder, prompt_format, select_steps
 from critical_phase.checkpoints.training_loop import TrainingLoop
-from critical_phase.cli.collect import plan_note, probe_settings, provenance, sample_questions
+from critical_phase.cli.collect import plan_note, probe_settings, provenance
 from critical_phase.cli.console import brief_steps
+from critical_phase.cli.question_sets import sample_questions
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings, TrainSettings
 from critical_phase.cli.token_texts import write_token_texts

@@ -11,6 +11,7 @@ from critical_phase.checkpoints import (
 )
 from critical_phase.cli.run_folder import RunFolder
 from critical_phase.cli.training_data import TrainingData
+from critical_phase.differences import apart
 from critical_phase.errors import CheckpointError
 
 SHARED = ("prompt", "seed", "stratum", "train_size", "repeat_first")
@@ -53,9 +54,10 @@ def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> No
         note = adapter_identity(list_series(run.head(other)).checkpoints[0].path) or {}
         for key, value in wanted.items():
             if note.get(key) != value:
+                there, asked = apart(note.get(key), value)
                 raise CheckpointError(
                     f"the {other} head of this run was trained with another {key}: "
-                    f"{note.get(key)!r}, not {value!r}",
+                    f"asked for {asked}, found {there}",
                     where=str(run.head(other)),
                     fix="train both heads again with --overwrite, or use another --out",
                 )
