@@ -112,9 +112,19 @@ def query_rows(query: Tensor, key: Tensor, seen: Tensor, scaling: float, slots: 
     index = slots[:, None, :, None].expand(lines, heads, slots.shape[1], width)
     chosen = query.gather(2, index)
     grouped = chosen.reshape(lines, key_heads, -1, width)  # heads of one group are neighbours
-    scores = torch.matmul(grouped, key.transpose(2, 3)).float() * scaling
+    scores = _products(grouped, key).float() * scaling
     scores = scores.reshape(lines, heads, slots.shape[1], length)
     return torch.softmax(scores + seen[..., :length], dim=-1)
+
+
+def _products(query: Tensor, key: Tensor) -> Tensor:
+    """Multiply queries with keys; on a CPU line by line, since all at once copies the keys."""
+    if key.device.type != "cpu":
+        return torch.matmul(query, key.transpose(2, 3))
+    found = query.new_empty(*query.shape[:3], key.shape[2])
+    for line, own, into in zip(query, key, found, strict=True):
+        torch.bmm(line, own.transpose(1, 2), out=into)
+    return found
 
 
 def seen_rows(mask: Tensor | None, slots: Tensor, length: int) -> Tensor:
