@@ -4,10 +4,11 @@ A *linear probe* lives here and is statistics; the instruments attached to a mod
 `critical_phase.probes`. Nothing here opens a file or loads a model.
 """
 
+from .causal_evidence import Intervention
 from .inputs import Rows, RunArrays
 from .normalisation import normalise
 from .pipeline import MEASURES, Measure, analyze
-from .results import Analysis, Curve, Map, MeasureResult, Table, TokenView, to_json
+from .results import Analysis, Curve, FailedMeasure, Map, MeasureResult, Table, TokenView, to_json
 from .series import Series
 from .settings import MODES, AnalysisSettings
 from .worlds import PlantedRun, planted_run
@@ -18,6 +19,8 @@ __all__ = [
     "Analysis",
     "AnalysisSettings",
     "Curve",
+    "FailedMeasure",
+    "Intervention",
     "Map",
     "Measure",
     "MeasureResult",

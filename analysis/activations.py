@@ -36,14 +36,34 @@ def states(
     order, steps = sorted_steps(arrays, head)
     path = arrays.residual(head, layer, POSITION)
     for t in range(steps.size):
-        if not np.isfinite(path[t]).all():
-            step = int(arrays.activation_steps(head)[t])
-            raise FitError(
-                f"hidden states of head {head}, layer {layer} at step {step} are not all numbers",
-                where=f"activations/{head}",
-                fix="collect this checkpoint again, in float32",
-            )
+        _check_numbers(path[t], head, layer, int(arrays.activation_steps(head)[t]))
     return steps, path if np.all(order == np.arange(order.size)) else path[order]
+
+
+def state_at(arrays: RunArrays, head: str, layer: int, step: int) -> Float[np.ndarray, "row d"]:
+    """Return hidden states of one layer at one step in float64; no other step is held."""
+    found = arrays.residual_at(head, step, layer, POSITION)
+    _check_numbers(found, head, layer, step)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _check_numbers(values: Float[np.ndarray, "row d"], head: str, layer: int, step: int) -> None:
+    """Refuse hidden states that are not finite, naming where they come from."""
+    if not np.isfinite(values).all():
+        raise FitError(
+            f"hidden states of head {head}, layer {layer} at step {step} are not all numbers",
+            where=f"activations/{head}",
+            fix="collect this checkpoint again, in float32",
+        )
+
+
+def spread_steps(steps: Int[np.ndarray, " step"], most: int) -> Int[np.ndarray, " chosen"]:
+    """Choose at most so many steps at even places of the series, the ends among them."""
+    if not steps.size or not most:
+        return steps[:0]
+    at = np.unique(np.round(np.linspace(0, steps.size - 1, min(most, steps.size))).astype(int))
+    chosen: np.ndarray = steps[at]
+    return chosen
 
 
 def base_states(arrays: RunArrays, layer: int) -> Float[np.ndarray, "row d"]:

@@ -15,8 +15,9 @@ from .settings import AnalysisSettings
 
 ABOUT = (
     "Jensen-Shannon divergence (nats, at most ln 2 = .693) between the attention row at the end of"
-    " the answer and the same row of the base, per attention head; mass on the first token (sink)"
-    " and normalised entropy of the rest. Moved attention need not matter for the output."
+    " the answer and the same row of the base, per attention head; entropy of the row, mass on"
+    " the first token (sink) and entropy of the rest, each entropy as a share of its largest."
+    " Moved attention need not matter for the output."
 )
 
 SUMMARIES = {
@@ -36,8 +37,11 @@ def attention(
     if not arrays.attention_heads:
         return MeasureResult(*about, {}, ("no attention was given: not computed",))
     weights = shared_weights(question_count(arrays.rows), settings)
-    drift = {head: _drift(arrays, head) for head in arrays.heads}
+    both = {head: _drift(arrays, head) for head in arrays.heads}
+    drift = {head: found[0] for head, found in both.items()}
+    spread = {head: found[1] for head, found in both.items()}
     maps = [_drift_map(head, drift, weights) for head in arrays.heads]
+    maps += [_entropy_map(head, spread[head], weights) for head in arrays.heads]
     curves: list[Curve] = []
     for head in arrays.heads:
         more, lines = _summaries(arrays, head, weights)
@@ -50,6 +54,7 @@ def attention(
         tuple(curves),
         tuple(maps),
         series=tuple(s for group in drift.values() for s in group),
+        facts={"entropy": spread},
     )
 
 
@@ -82,17 +87,49 @@ def entropy(row: Float[np.ndarray, "*rest key"]) -> Float[np.ndarray, "*rest"]:
     return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1))
 
 
-def _drift(arrays: RunArrays, head: str) -> list[Series]:
-    """Return the divergence to the base of every attention head, layer by layer."""
+def normalised_entropy(
+    row: Float[np.ndarray, "*rest key"], keys: Int[np.ndarray, "*rest"]
+) -> Float[np.ndarray, "*rest"]:
+    """Return H / ln(i + 1) at query position i, from 0: 1 for equal weights, 0 for one key.
+
+    Args:
+        row: Attention rows, padded with zeros.
+        keys: Keys that each row may look at, i + 1. NaN where it is one: 0 / 0.
+    """
+    most = np.log(np.maximum(keys, 1))
+    return np.asarray(
+        np.divide(entropy(row), most, out=np.full(most.shape, np.nan), where=most > 0)
+    )
+
+
+def _drift(arrays: RunArrays, head: str) -> tuple[list[Series], list[Series]]:
+    """Return divergence to the base and entropy of every attention head, layer by layer."""
     order, steps = sorted_steps(arrays, head)
-    found = []
+    found, spread = [], []
+    keys = np.repeat(arrays.key_length()[:, None], arrays.attention_heads, axis=1)
     for layer in (one for one in arrays.layers if one >= 0):
         base = arrays.base_attention_row(layer)
         path = arrays.attention_row(head, layer)
         each = np.stack(
             [mean_by_question(arrays.rows, js_divergence(path[t], base).T) for t in order]
         )
+        evenness = np.stack(
+            [mean_by_question(arrays.rows, normalised_entropy(path[t], keys).T) for t in order]
+        )
         for at in range(arrays.attention_heads):
+            spread.append(
+                question_series(
+                    f"attention_entropy.{head}",
+                    f"attention entropy, head {layer}.{at}, {head} head",
+                    "share of the largest",
+                    "representation",
+                    steps,
+                    evenness[:, at],
+                    head=head,
+                    layer=layer,
+                    attention_head=at,
+                )
+            )
             found.append(
                 question_series(
                     f"attention_js.{head}",
@@ -106,7 +143,27 @@ def _drift(arrays: RunArrays, head: str) -> list[Series]:
                     attention_head=at,
                 )
             )
-    return found
+    return found, spread
+
+
+def _entropy_map(
+    head: str, spread: list[Series], weights: Float[np.ndarray, "draw question"]
+) -> Map:
+    """Stack the entropy of all attention heads."""
+    first = [float(s.value[0]) for s in spread if s.value.size]
+    return layer_map(
+        spread,
+        weights,
+        map_id=f"attention_entropy.{head}",
+        title=f"Entropy of the attention row, {head} head",
+        control=f"At step 0: {min(first, default=0.0):.3g} to {max(first, default=0.0):.3g} over"
+        " attention heads; equal weights give 1.",
+        caption="Entropy over the logarithm of the number of tokens seen, the first token"
+        " included; rows are layer.attention head.",
+        row_name="attention_head",
+        row_labels=[f"{s.layer}.{s.attention_head}" for s in spread],
+        bounds=(0.0, 1.0),
+    )
 
 
 def _drift_map(

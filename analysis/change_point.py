@@ -11,25 +11,20 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cholesky, solve_triangular
 
-from .noise_model import curve_covariance
+from .noise_model import TAILS, curve_covariance
 from .templates import Shapes, abrupt_shapes, smooth_shapes
+from .thresholds import LEVEL
 
 Statistic = Callable[[Float[np.ndarray, "n step"]], Float[np.ndarray, " n"]]
 
 FEWEST = 8
 """Checkpoints below which no change point is looked for."""
 
-LEVEL = 0.05
-"""Largest p-value of a change that is called abrupt."""
-
 LEAST_SHARE = 0.25
 """Least share of the curve's range that an abrupt change must carry."""
 
 MOST_SHARE = 1.2
 """Largest believable share: beyond it a steep line undoes what the shape overdoes."""
-
-TAILS = 8
-"""Degrees of freedom of the simulated noise: training moves in uneven steps."""
 
 RETRY = 10
 """How many times more curves are simulated when almost none is as abrupt as the data."""
@@ -68,6 +63,18 @@ class Abruptness:
     def at_limit(self) -> bool:
         """Say whether no simulated curve looked as abrupt, so that p may be smaller still."""
         return self.p <= self.least
+
+
+@dataclass(frozen=True, slots=True)
+class NullDraws:
+    """Both statistics of one curve, and of curves simulated around its two smooth courses."""
+
+    seen: tuple[float, float]
+    """Gain over a line, gain over the best smooth fit."""
+    over_line: Float[np.ndarray, " draw"]
+    """The first statistic on curves around a line."""
+    over_smooth: Float[np.ndarray, " draw"]
+    """The second on curves around the best smooth fit."""
 
 
 class AbruptTest:
@@ -122,6 +129,25 @@ class AbruptTest:
             float(np.sign(size)),
             1 / (1 + max(curves, len(self.noise))),
         )
+
+    def simulate(
+        self,
+        value: Float[np.ndarray, " step"],
+        per_question: Float[np.ndarray, "step question"] | None,
+        noise: Float[np.ndarray, "draw step"],
+    ) -> NullDraws:
+        """Compute both statistics with given noise, which other curves may share.
+
+        Args:
+            value: The curve; not constant.
+            per_question: Its values per question, for the sampling covariance.
+            noise: Deviations from a smooth course, in the unit of the curve.
+        """
+        lower = cholesky(curve_covariance(value, self.time, per_question), lower=True)
+        whitened = _Whitened(lower, self.time, self.smooth, self.abrupt.values)
+        seen, fit, _, _ = whitened.observe(value)
+        white = solve_triangular(lower, noise.T, lower=True).T
+        return NullDraws(seen, whitened.over_line(white), whitened.over_smooth(fit + white))
 
     def _p(
         self,

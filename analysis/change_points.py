@@ -8,12 +8,14 @@ from jaxtyping import Float
 
 from .bootstrap import shared_weights
 from .charts import numbers
-from .clock import path_clock
+from .clock import Paths, path_clock, path_length
+from .clock_tests import clock_tests, clocks_table, missing_clocks
 from .curves import primary_mode
 from .inputs import RunArrays, question_count
 from .likelihood import curves
 from .mirage import Mirage, mirage
 from .model_comparison import compare_kinds
+from .place_check import disagreements, place_checks, place_table
 from .results import Curve, MeasureResult, Table, column
 from .series import Series
 from .series_change import ChangeFinder, SeriesChange
@@ -40,17 +42,26 @@ def change_points(
         done: Results of earlier measures; `curves` is computed where missing.
 
     Returns:
-        Tables of change points, kinds of curve, mirage and clock tests; the counterfactual
-        curves of the primary mode.
+        Tables of change points, kinds of curve, mirage, clocks and exact posterior; the
+        counterfactual curves of the primary mode. Facts: `clocks` by quantity (p in steps, p and
+        share in path length), `clock_tests` by quantity and clock, `clock_speeds`, `posterior`,
+        `resolution_steps` (gap between the checkpoints around each tau).
     """
     before = done["curves"] if done and "curves" in done else curves(arrays, settings)
     shared = shared_weights(question_count(arrays.rows), settings)
     finder = ChangeFinder(shared, settings)
     by_name = {s.quantity: s for s in before.series}
     changes, notes = _found(finder, by_name)
-    mirages = _mirages(arrays, by_name, shared)
-    clocks = _clocks(arrays, finder, changes)
+    paths = {head: path_length(arrays, head) for head in arrays.heads}
+    mirages = _mirages(paths, by_name, shared)
+    clocks = _clocks(paths, finder, changes)
     primary = primary_mode(arrays.heads, settings.modes)
+    headline = [n for n in (f"accuracy.{primary}", f"margin.{primary}") if n in changes]
+    checks = place_checks(changes, headline)
+    notes += disagreements(checks, changes)
+    in_steps = {name: (changes[name].series, changes[name].test) for name in headline}
+    tests, speeds = clock_tests(arrays, primary or "", finder, in_steps, paths)
+    notes += missing_clocks(speeds) if headline else []
     kinds = {
         name: compare_kinds(c.series.value, c.series.steps, c.series.per_question)
         for name, c in changes.items()
@@ -68,9 +79,12 @@ def change_points(
             _kind_table(kinds),
             _mirage_table(mirages),
             _clock_table(clocks),
+            clocks_table(tests, speeds),
+            place_table(checks, changes),
         ),
         facts={"primary": primary, "changes": changes, "mirages": mirages, "clocks": clocks,
-               "kinds": kinds},
+               "kinds": kinds, "clock_tests": tests, "clock_speeds": speeds, "posterior": checks,
+               "resolution_steps": {name: c.resolution for name, c in changes.items()}},
     )  # fmt: skip
 
 
@@ -86,7 +100,7 @@ def _found(
 
 
 def _mirages(
-    arrays: RunArrays,
+    paths: Paths,
     by_name: Mapping[str, Series],
     shared: Float[np.ndarray, "draw question"],
 ) -> dict[tuple[str, str], Mirage]:
@@ -99,19 +113,19 @@ def _mirages(
         margins = series.per_question
         assert margins is not None
         result[mode, "steps"] = mirage(margins, series.steps, shared)
-        path = path_clock(arrays, mode, series.steps)
+        path = path_clock(paths, mode, series.steps)
         if path is not None:
             result[mode, "path length"] = mirage(margins, path, shared)
     return result
 
 
 def _clocks(
-    arrays: RunArrays, finder: ChangeFinder, changes: Mapping[str, SeriesChange]
+    paths: Paths, finder: ChangeFinder, changes: Mapping[str, SeriesChange]
 ) -> dict[str, tuple[float, float, float]]:
     """Test every series again with path length as time: p and share there, p in steps."""
     result = {}
     for name, change in changes.items():
-        path = path_clock(arrays, name.split(".")[1], change.series.steps)
+        path = path_clock(paths, name.split(".")[1], change.series.steps)
         if path is not None:
             test = finder.test(change.series, path)
             result[name] = (change.test.p, test.p, test.share)
@@ -135,6 +149,7 @@ def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table
             c.after,
             c.test.share,
             c.test.p,
+            c.resolution,
         ]
         for name, c in changes.items()
     ]
@@ -152,6 +167,7 @@ def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table
         column("after", "after"),
         column("share", "share of the range"),
         column("p", "p", kind="p"),
+        column("resolution", "gap between checkpoints at tau", "steps"),
     ]
     caption = (
         "The best sigmoid of each curve; only an `abrupt` one is a change point. The interval is a"

@@ -9,32 +9,36 @@ from jaxtyping import Float
 
 from .attention import attention
 from .bootstrap import interval, shared_weights
-from .change_point import LEVEL
 from .change_points import change_points
 from .charts import layer_label
+from .family import family_p
 from .inputs import RunArrays, question_count
 from .likelihood import curves
 from .linear_probes import linear_probes
 from .multiplicity import adjust
+from .readout_gap import readout_gap
+from .resolution import order_of
 from .results import MeasureResult, Table, column
 from .series import Series
 from .series_change import ChangeFinder, SeriesChange
 from .settings import AnalysisSettings
 from .similarity import similarity
 from .sparsity import sparsity
+from .thresholds import LEVEL
 from .weights import weights
 
 ABOUT = (
     "Every quantity of every layer and attention head, tested against smooth curves with its own"
     " noise and ranked. Lead is tau of the quantity minus tau of the accuracy jump on the same"
     " resamples of questions, each with its own training noise: negative moved first. Order is no"
-    " proof of cause, quieter quantities seem to lead, accuracy can even precede its own margin (it"
-    " turns where the margin crosses zero), and no lead is finer than one checkpoint interval."
+    " proof of cause, noisy changes are found less often, accuracy can even precede its own margin"
+    " (it turns where the margin crosses zero), and no lead is finer than one checkpoint interval."
 )
 
 SOURCES = {
     "curves": curves,
     "linear_probes": linear_probes,
+    "readout_gap": readout_gap,
     "similarity": similarity,
     "attention": attention,
     "sparsity": sparsity,
@@ -61,6 +65,20 @@ class RankedChange:
     lead: float | None
     """tau minus tau of the jump, in steps; None without a jump."""
     lead_interval: tuple[float, float] | None
+    p_family: float = float("nan")
+    """Chance that any series of the table looks as abrupt, all being smooth (max-T)."""
+    floor: float | None = None
+    """Gap between the checkpoints around tau and around the jump: the least lead, in steps.
+
+    None without a lead, and for the jump itself.
+    """
+
+    @property
+    def order(self) -> str:
+        """Say `before` or `after` the jump, or `unresolved`; nothing for what is not abrupt."""
+        if not self.abrupt:
+            return ""
+        return order_of(self.lead, self.lead_interval, self.floor)
 
     @property
     def abrupt(self) -> bool:
@@ -103,7 +121,8 @@ def changes(
     found = [change for change in tried if change is not None]
     short = len(tried) - len(found)
     jump = reference(points)
-    ranked = rank(resolve(finder, found), jump)
+    resolved = resolve(finder, found)
+    ranked = rank(resolved, jump, family_p(finder, resolved))
     unresolved = sum(row.verdict == AT_LIMIT for row in ranked)
     unplaced = sum(row.abrupt and not row.change.placed for row in ranked)
     notes = [f"{short} series have fewer than 8 checkpoints and were not tested"] if short else []
@@ -122,12 +141,13 @@ def changes(
         "changes",
         "What changed abruptly",
         ABOUT,
-        "simulated smooth nulls, Benjamini-Hochberg over all rows; docs/methods.md",
+        "simulated smooth nulls, Benjamini-Hochberg and max-T over all rows; docs/methods.md",
         {"smooth_draws": settings.smooth_draws, "draws": settings.draws, "tests": len(ranked)},
         tuple(notes),
         tables=(_table(ranked, arrays.batch_size),),
-        facts={"ranked": ranked, "jump": jump, "weights": finder.weights},
-    )
+        facts={"ranked": ranked, "jump": jump, "weights": finder.weights,
+               "resolution_steps": None if jump is None else jump.resolution},
+    )  # fmt: skip
 
 
 def reference(points: MeasureResult) -> SeriesChange | None:
@@ -145,7 +165,10 @@ def reference(points: MeasureResult) -> SeriesChange | None:
 
 def _all(arrays: RunArrays, settings: AnalysisSettings) -> dict[str, MeasureResult]:
     """Run every measure whose series are ranked."""
-    return {name: measure(arrays, settings) for name, measure in SOURCES.items()}
+    found: dict[str, MeasureResult] = {}
+    for name, measure in SOURCES.items():
+        found[name] = measure(arrays, settings, found)
+    return found
 
 
 def _series(results: Mapping[str, MeasureResult]) -> list[Series]:
@@ -176,35 +199,35 @@ def resolve(finder: ChangeFinder, found: list[SeriesChange]) -> list[SeriesChang
     ]
 
 
-def rank(found: list[SeriesChange], jump: SeriesChange | None) -> list[RankedChange]:
+def rank(
+    found: list[SeriesChange],
+    jump: SeriesChange | None,
+    family: Float[np.ndarray, " series"] | None = None,
+) -> list[RankedChange]:
     """Adjust p-values, add leads and sort: smallest p first, then the largest statistic."""
     adjusted = adjust([change.test.p for change in found])
+    together = np.full(len(found), np.nan) if family is None else family
     rows = []
-    for change, p in zip(found, adjusted, strict=True):
-        lead, band = _lead(change, jump)
-        rows.append(RankedChange(change, float(p), lead, band))
+    for change, p, p_family in zip(found, adjusted, together, strict=True):
+        lead, band, floor = _lead(change, jump)
+        rows.append(RankedChange(change, float(p), lead, band, float(p_family), floor))
     return sorted(rows, key=lambda r: (not r.abrupt, r.p_adjusted, -r.change.test.statistic))
 
 
 def _lead(
     change: SeriesChange, jump: SeriesChange | None
-) -> tuple[float | None, tuple[float, float] | None]:
-    """Subtract the jump's place, draw by draw; no lead where either has no place."""
+) -> tuple[float | None, tuple[float, float] | None, float | None]:
+    """Subtract the jump's place, draw by draw; no lead where either has no place.
+
+    The interval is made no finer than the checkpoints around either place.
+    """
     if jump is None or jump.draws is None or change.draws is None:
-        return None, None
+        return None, None, None
     lead = change.tau - jump.tau
-    low, high = _at_least(interval(change.draws - jump.draws), change, lead)
-    return lead, (low, high)
-
-
-def _at_least(
-    band: tuple[Float[np.ndarray, ""], Float[np.ndarray, ""]], change: SeriesChange, lead: float
-) -> tuple[float, float]:
-    """Make no lead finer than the gap between the checkpoints around the change."""
-    steps = change.series.steps
-    after = int(np.clip(np.searchsorted(steps, change.tau), 1, steps.size - 1))
-    gap = float(steps[after] - steps[after - 1])
-    return min(float(band[0]), lead - gap), max(float(band[1]), lead + gap)
+    floor = max(change.resolution, jump.resolution)
+    low, high = (float(end) for end in interval(change.draws - jump.draws))
+    band = (min(low, lead - floor), max(high, lead + floor))
+    return lead, band, None if change is jump else floor
 
 
 def _table(ranked: list[RankedChange], batch_size: int) -> Table:
@@ -219,7 +242,8 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
              None if where is None else layer_label(where), c.series.attention_head,
              row.verdict, c.kind, c.tau, *c.interval,
              c.tau * batch_size, c.width, c.width_text, c.before, c.after,
-             c.size, c.test.share, c.test.p, row.p_adjusted, row.lead, *band, c.interval_kind]
+             c.size, c.test.share, c.test.p, row.p_adjusted, row.p_family, row.lead, *band,
+             row.floor, row.order, c.interval_kind]
         )  # fmt: skip
     columns = [
         column("rank", "rank"),
@@ -241,14 +265,19 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         column("share", "share of the range"),
         column("p", "p", kind="p"),
         column("p_adjusted", "adjusted p (FDR)", kind="p"),
+        column("p_family", "family-wise p (max-T)", kind="p"),
         column("lead", "lead", "steps"),
         column("lead_low", "lead, low", "steps"),
         column("lead_high", "lead, high", "steps"),
+        column("resolution", "resolution", "steps"),
+        column("order", "before or after the jump", kind="text"),
         column("interval", "interval", kind="text"),
     ]
     caption = (
-        "Abrupt: adjusted p at most .05 and .25 to 1.2 of the range. Lead: negative moved before"
-        " the accuracy jump; none where a change could not be placed. A smooth row's tau is only"
-        " the middle of its best sigmoid. A width after >= is the widest tried."
+        "Abrupt: adjusted p at most .05 and .25 to 1.2 of the range. Family-wise p: the chance that"
+        " any row, at any of its checkpoints, looks as abrupt if all are smooth. Lead: negative"
+        " moved before the accuracy jump; none where a change could not be placed; unresolved where"
+        " it is smaller than the gap between checkpoints or its interval holds zero. A smooth row's"
+        " tau is only the middle of its best sigmoid. A width after >= is the widest tried."
     )
     return Table("changes", "Every quantity tested", caption, columns, rows)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from .accuracy_interval import band_name, band_of
 from .bootstrap import series_interval
 from .results import BOOTSTRAP, Curve, Map
 from .series import Series
@@ -32,7 +33,7 @@ def curve(
     references: Sequence[dict[str, Any]] = (),
 ) -> Curve:
     """Draw a series as one line with its question band."""
-    band = series_interval(series, weights)
+    band = band_of(series, weights)
     questions = 0 if series.per_question is None else series.per_question.shape[1]
     return Curve(
         series.quantity if series.layer is None else f"{series.quantity}.{label}",
@@ -50,7 +51,7 @@ def curve(
         series.layer,
         None if band is None else numbers(band[0]),
         None if band is None else numbers(band[1]),
-        None if band is None else BOOTSTRAP,
+        None if band is None else band_name(series),
         list(references),
     )
 

@@ -16,27 +16,51 @@ from .inputs import Rows, equal_sized
 INVARIANT_TO = ("rotation", "isotropic scale", "shift")
 """Changes of either table that leave every CKA here as it was."""
 
+MOST_GRAM_ROWS = 4096
+"""Rows up to which a Gram is kept although features would be smaller: 128 MiB."""
+
 
 def biased_cka(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> float:
     """Return plain linear CKA; for independent noise it is far from zero when n < p."""
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    top = np.sum((x.T @ y) ** 2)
-    return float(top / np.sqrt(np.sum((x.T @ x) ** 2) * np.sum((y.T @ y) ** 2)))
+    return _cosine(_cross(x, y), _cross(x, x), _cross(y, y))
+
+
+def biased_cka_of_noise(rows: int, p: int, q: int) -> float:
+    """Return what plain linear CKA gives for independent Gaussian tables: not 0.
+
+    Args:
+        rows: Rows of both tables.
+        p: Dimensions of the first table that vary.
+        q: Dimensions of the second.
+
+    Returns:
+        sqrt(p q / ((rows + p)(rows + q))), the limit for many rows and dimensions.
+
+    Reference:
+        2405.01012.
+    """
+    return float(np.sqrt(p * q / ((rows + p) * (rows + q))))
 
 
 def debiased_cka(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> float:
     """Return CKA from unbiased HSIC; zero on average for independent rows, may be negative."""
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    return _cosine(_hsic(x, y), _hsic(x, x), _hsic(y, y))
+    return _cosine(hsic(x, y), hsic(x, x), hsic(y, y))
 
 
-def _hsic(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> float:
-    """Return unbiased HSIC of centred features, up to the factor n(n-3)."""
-    n = x.shape[0]
+def _cross(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> float:
+    """Return the inner product of two Grams, through the smaller tables."""
+    if max(x.shape[1], y.shape[1]) < x.shape[0]:
+        return float(np.sum((x.T @ y) ** 2))
+    one = x @ x.T
+    return float(np.vdot(one, one if y is x else y @ y.T))
+
+
+def hsic(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> float:
+    """Return unbiased HSIC of centred features, times n(n-3)."""
+    n, cross = x.shape[0], _cross(x, y)
     rx, ry = (x**2).sum(axis=1), (y**2).sum(axis=1)
-    cross = (
-        np.sum((x.T @ y) ** 2) if max(x.shape[1], y.shape[1]) < n else np.sum(x @ x.T * (y @ y.T))
-    )
     corner = rx.sum() * ry.sum() / ((n - 1) * (n - 2))
     return float(cross - n / (n - 2) * (rx @ ry) + corner)
 
@@ -50,28 +74,52 @@ class BlockFeatures:
     siblings: tuple[Float[np.ndarray, "_question _candidate _candidate"], ...]
     own: Float[np.ndarray, " question"]
     """Contribution of every question to the alignment with itself."""
+    gram: Float[np.ndarray, "row row"] | None
+    """Inner products of rows of different questions, 0 for siblings; None for many rows."""
+
+
+def prefers_gram(rows: int, width: int) -> bool:
+    """Say whether a Gram, made once and used for several pairs, beats products of features."""
+    return rows <= width or (rows <= 8 * width and rows <= MOST_GRAM_ROWS)
 
 
 def block_features(rows: Rows, x: Float[np.ndarray, "row d"]) -> BlockFeatures:
     """Centre features within question and prepare them for `block_cka`."""
-    blocks = equal_sized(rows)
-    centred = np.array(x, dtype=np.float64)
-    for index in blocks:
-        centred[index] -= centred[index].mean(axis=1, keepdims=True)
+    blocks, centred = equal_sized(rows), centred_within(rows, x)
     siblings = tuple(centred[i] @ np.swapaxes(centred[i], 1, 2) for i in blocks)
-    bare = BlockFeatures(centred, blocks, siblings, np.empty(0))
-    return BlockFeatures(centred, blocks, siblings, block_products(bare, bare))
+    gram = gram_apart(centred, blocks) if prefers_gram(*centred.shape) else None
+    bare = BlockFeatures(centred, blocks, siblings, np.empty(0), gram)
+    return BlockFeatures(centred, blocks, siblings, block_products(bare, bare), gram)
+
+
+def centred_within(rows: Rows, x: Float[np.ndarray, "row d"]) -> Float[np.ndarray, "row d"]:
+    """Subtract the mean of each question's own rows, in float64."""
+    centred = np.array(x, dtype=np.float64)
+    for index in equal_sized(rows):
+        centred[index] -= centred[index].mean(axis=1, keepdims=True)
+    return centred
+
+
+def gram_apart(
+    x: Float[np.ndarray, "row d"], blocks: Sequence[Int[np.ndarray, "_question _candidate"]]
+) -> Float[np.ndarray, "row row"]:
+    """Return inner products of rows, with 0 where both rows belong to one question."""
+    gram: np.ndarray = x @ x.T
+    for index in blocks:
+        gram[index[:, :, None], index[:, None, :]] = 0.0
+    return gram
 
 
 def block_products(one: BlockFeatures, two: BlockFeatures) -> Float[np.ndarray, " question"]:
     """Return, per question, its part of the alignment summed over all other questions."""
-    if max(one.x.shape[1], two.x.shape[1]) <= one.x.shape[0]:
-        rowwise = ((one.x @ (one.x.T @ two.x)) * two.x).sum(axis=1)
+    if one.gram is not None and two.gram is not None:
+        rowwise = np.einsum("ij,ij->i", one.gram, two.gram)
     else:
-        rowwise = ((one.x @ one.x.T) * (two.x @ two.x.T)).sum(axis=1)
+        rowwise = ((one.x @ (one.x.T @ two.x)) * two.x).sum(axis=1)
     parts, firsts = [], []
     for index, a, b in zip(one.blocks, one.siblings, two.siblings, strict=True):
-        parts.append(rowwise[index].sum(axis=1) - (a * b).sum(axis=(1, 2)))
+        taken = 0.0 if one.gram is not None and two.gram is not None else (a * b).sum(axis=(1, 2))
+        parts.append(rowwise[index].sum(axis=1) - taken)
         firsts.append(index[:, 0])
     return np.concatenate(parts)[np.argsort(np.concatenate(firsts))]
 
@@ -91,22 +139,12 @@ def block_cka(
 
 def plain_block_cka(one: BlockFeatures, two: BlockFeatures) -> float:
     """Return the same CKA without pseudo-values, at half the work."""
-    if max(one.x.shape[1], two.x.shape[1]) <= one.x.shape[0]:
-        whole = float(np.sum((one.x.T @ two.x) ** 2))
+    if one.gram is not None and two.gram is not None:
+        whole = float(np.vdot(one.gram, two.gram))
     else:
-        whole = float(np.sum((one.x @ one.x.T) * (two.x @ two.x.T)))
-    siblings = sum(float(np.sum(a * b)) for a, b in zip(one.siblings, two.siblings, strict=True))
-    return _cosine(whole - siblings, float(one.own.sum()), float(two.own.sum()))
-
-
-def cka_matrix(tables: Sequence[BlockFeatures]) -> Float[np.ndarray, "step step"]:
-    """Return block CKA between all checkpoints."""
-    size = len(tables)
-    result = np.eye(size)
-    for i in range(size):
-        for j in range(i):
-            result[i, j] = result[j, i] = plain_block_cka(tables[i], tables[j])
-    return result
+        whole = float(np.sum((one.x.T @ two.x) ** 2))
+        whole -= sum(float(np.vdot(a, b)) for a, b in zip(one.siblings, two.siblings, strict=True))
+    return _cosine(whole, float(one.own.sum()), float(two.own.sum()))
 
 
 def _cosine(cross: float, one: float, two: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from .accuracy_interval import accuracy_band
 from .bootstrap import curve_draws, interval
 from .charts import curve
 from .contexts import BLIND, InContext, context_label
@@ -105,13 +106,13 @@ class Compared:
         if pair is None:
             return None
         step, own, there = pair
-        draws = curve_draws(self.weights, np.stack([there, own - there]))
-        low, high = interval(draws)
+        low, high = accuracy_band(there[None], self.weights)
+        least, most = interval(curve_draws(self.weights, (own - there)[None]))
         blind = "yes" if context.name in BLIND else "no"
         return [
             mode, context_label(context.name), blind, step, float(there.mean()),
             [float(low[0]), float(high[0])], float(own.mean()), float((own - there).mean()),
-            [float(low[1]), float(high[1])],
+            [float(least[0]), float(most[0])],
         ]  # fmt: skip
 
     def _last_hits(

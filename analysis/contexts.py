@@ -20,6 +20,14 @@ BLIND = {
 """Contexts that hide the question, and what stands before the answer."""
 
 
+AGAIN = "again"
+"""The run's own texts scored in other batches; `again-<type>` in another numeric type."""
+
+
+SCALED = "scaled-"
+"""The run's own texts under adapters whose update is multiplied by what follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class InContext:
     """The scores of a run in one context, to be combined as those of the run are."""
@@ -51,9 +59,28 @@ class InContext:
 
 
 def own_contexts(arrays: RunArrays) -> tuple[InContext, ...]:
-    """Return the contexts that hold the run's own questions."""
+    """Return the contexts that hold the run's own questions after other texts."""
     ids = arrays.rows.question_ids
-    return tuple(c for c in _all(arrays) if c.rows.question_ids == ids)
+    other = (c for c in _all(arrays) if not (_is_again(c.name) or c.name.startswith(SCALED)))
+    return tuple(c for c in other if c.rows.question_ids == ids)
+
+
+def second_scorings(arrays: RunArrays) -> tuple[InContext, ...]:
+    """Return the contexts that hold the run's own rows and texts, scored another time."""
+    ids = arrays.rows.question_ids
+    return tuple(c for c in _all(arrays) if c.rows.question_ids == ids and _is_again(c.name))
+
+
+def scaled_adapters(arrays: RunArrays) -> tuple[tuple[float, InContext], ...]:
+    """Return the contexts in which the adapters' update was multiplied, by the factor."""
+    ids = arrays.rows.question_ids
+    found = [c for c in _all(arrays) if c.rows.question_ids == ids and c.name.startswith(SCALED)]
+    known = [(float(c.name.removeprefix(SCALED)), c) for c in found]
+    return tuple(sorted(known, key=lambda one: one[0]))
+
+
+def _is_again(name: str) -> bool:
+    return name == AGAIN or name.startswith(f"{AGAIN}-")
 
 
 def other_tasks(arrays: RunArrays) -> tuple[InContext, ...]:

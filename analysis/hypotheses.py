@@ -80,10 +80,3 @@ class Case:
             if row.change.series.quantity == quantity and row.change.series.layer is None:
                 return row.p_adjusted
         return None
-
-
-def missing(hypothesis: str) -> Verdict:
-    """Say which experiment is needed."""
-    return Verdict(
-        hypothesis, "not tested", None, None, None, (f"needs another run: {MISSING[hypothesis]}",)
-    )

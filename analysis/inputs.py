@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 from critical_phase.errors import FitError, ShapeError
 
+from .causal_evidence import Intervention
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -93,6 +95,12 @@ class RunArrays(Scored, Protocol):
         """Residual stream of one layer (-1 is the embedding) at one position."""
         ...
 
+    def residual_at(
+        self, head: str, step: int, layer: int, position: str
+    ) -> Float[np.ndarray, "row d"]:
+        """One step of `residual`, for measures that need not hold the others."""
+        ...
+
     def base_residual(self, layer: int, position: str) -> Float[np.ndarray, "row d"]:
         """The same without an adapter."""
         ...
@@ -125,6 +133,10 @@ class RunArrays(Scored, Protocol):
         """Per step: module name to (A, B, scaling)."""
         ...
 
+    def base_weight(self, module: str) -> Float[np.ndarray, "out in"] | None:
+        """Weight of one adapted module of the base; None where it is not on this disk."""
+        ...
+
     def training_log(self, head: str) -> dict[str, np.ndarray]:
         """Columns of the training log by name."""
         ...
@@ -148,6 +160,11 @@ class RunArrays(Scored, Protocol):
 
     def context_base_scores(self, context: str) -> Float[np.ndarray, " row"]:
         """The same without an adapter."""
+        ...
+
+    @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """What interventions in the model found, none where none was made."""
         ...
 
     def effect_steps(self, head: str) -> Int[np.ndarray, " step"]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from .bootstrap import series_interval, shared_weights
+from .accuracy_interval import band_of
+from .bootstrap import shared_weights
 from .charts import curve
 from .curves import ModeScores, available_modes, base_scores, combine, sorted_scores, top_hits
 from .inputs import RunArrays, chance, check_rows, question_count
 from .margin import by_label, margins, right_pairs
-from .noise_floor import NoiseFloor, direction_agreement, noise_floor
+from .noise_floor import NoiseFloor, at_rest, direction_agreement, noise_floor
 from .results import Curve, MeasureResult, Table, column
 from .series import Series, question_series
 from .settings import AnalysisSettings
@@ -53,9 +54,10 @@ def curves(
     names = available_modes(arrays.heads, settings.modes)
     modes = {name: _mode(arrays, combine(arrays, name, settings.weight)) for name in names}
     direction, floors = _directions(arrays)
+    alone = direction_accuracies(arrays)
     lines = [c for mode in modes.values() for c in _curves_of(mode, weights, arrays, settings)]
     lines += _plain_curves(_label_series(arrays), weights, arrays)
-    lines += _plain_curves(direction, weights, arrays)
+    lines += _plain_curves([*direction, *alone], weights, arrays)
     return MeasureResult(
         "curves",
         "Accuracy, margin and likelihood",
@@ -66,8 +68,38 @@ def curves(
         tuple(lines),
         tables=(_table(modes, weights), _ties(modes)),
         series=(*(s for mode in modes.values() for s in mode.series), *direction),
-        facts=_facts(arrays, modes, weights) | {"floors": floors, "direction": direction},
+        facts=_facts(arrays, modes, weights)
+        | {
+            "floors": floors,
+            "direction": direction,
+            "direction_accuracy": {str(one.head): one for one in alone},
+        },
     )
+
+
+def direction_accuracies(arrays: RunArrays) -> list[Series]:
+    """Return the accuracy of the direction of each head's change alone, A_dir.
+
+    Scores are -delta of the negative head and delta of the positive one: w = 1 and no other
+    head, so neither size nor base counts. Undefined, and left out, where nothing moved.
+    """
+    base, found = base_scores(arrays), []
+    for head in arrays.heads:
+        steps, scores = sorted_scores(arrays, head)
+        change = at_rest(arrays.rows, base, scores) - base
+        hits = top_hits(arrays.rows, -change if head == "negative" else change).value
+        found.append(
+            question_series(
+                f"direction_accuracy.{head}",
+                f"accuracy of the direction alone, {head} head",
+                "share",
+                "accuracy",
+                steps,
+                hits,
+                head=head,
+            )
+        )
+    return found
 
 
 def _plain_curves(
@@ -79,14 +111,26 @@ def _plain_curves(
         "delta_wrong": "Mean change of the wrong answers' log-likelihood from the base model.",
         "direction": "Within-question correlation of the score change with the last one; flat"
         " while the change only grows.",
+        "direction_accuracy": "Accuracy of the score change alone (minus that of the negative"
+        " head), without base or other head: its size does not count, so it stays level while the"
+        " change only grows. Where a change is below the noise of computing, it is that of noise.",
     }
     lines = []
     for one in group:
         stem = one.quantity.split(".")[0]
-        chart = "direction" if stem == "direction" else f"loglikelihood.{one.head}"
-        label = str(one.head) if stem == "direction" else stem.removeprefix("delta_")
+        moved = stem.startswith("delta_")
         lines.append(
-            curve(one, weights, arrays.batch_size, group=chart, label=label, caption=captions[stem])
+            curve(
+                one,
+                weights,
+                arrays.batch_size,
+                group=f"loglikelihood.{one.head}" if moved else stem,
+                label=stem.removeprefix("delta_") if moved else str(one.head),
+                caption=captions[stem],
+                references=[{"label": "chance", "value": chance(arrays.rows)}]
+                if stem == "direction_accuracy"
+                else (),
+            )
         )
     return lines
 
@@ -200,7 +244,7 @@ def _table(modes: Mapping[str, _Mode], weights: Float[np.ndarray, "draw question
         for series in (mode.series[0], mode.series[2]):
             if not series.value.size:
                 continue
-            band = series_interval(series, weights)
+            band = band_of(series, weights)
             last = (None, None) if band is None else (float(band[0][-1]), float(band[1][-1]))
             at = int(np.argmax(series.value))
             kind = "sum" if series is mode.series[0] else "per character"
@@ -249,7 +293,7 @@ def _facts(
     }
     for name, mode in modes.items():
         series = mode.series[0]
-        band = series_interval(series, weights)
+        band = band_of(series, weights)
         if band is None or not series.value.size:
             continue
         accuracy[name] = {

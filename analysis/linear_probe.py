@@ -1,20 +1,28 @@
 """Within-question ridge probes with exact leave-one-question-out predictions.
 
-Rows are centred within their question and targets are 1 - 1/k and -1/k, so a probe ranks
-candidates and nothing leaks between folds. Reference: docs/methods.md, linear probes.
+Targets are 1 - 1/k for the right candidate and -1/k for the others, rows are compared only
+within their question, so a probe ranks candidates and nothing leaks between folds.
+One decomposition serves every penalty and every labelling. Reference: docs/methods.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .inputs import Rows, equal_sized, mean_by_question, question_count
+from .eigen import symmetric_eigen
+from .inputs import Rows, mean_by_question
+from .question_blocks import Group
 
-PENALTIES = (0.3, 3.0, 30.0)
-"""Ridge penalties, in units of the mean squared row norm."""
+PENALTIES = tuple(float(f"{p:.3g}") for p in np.geomspace(1e-3, 30.0, 7))
+"""Ridge penalties, in units of the mean squared row norm tr(K)/n."""
 
-Blocks = tuple[Int[np.ndarray, "_question _candidate"], ...]
+TRUSTED = {"float32": 1e-5, "float64": 1e-12}
+"""Share of the largest prediction below which differences are rounding."""
+
+Choices = Sequence[Int[np.ndarray, "_q label"]]
+"""Right candidate of each question, one column per labelling, for every group."""
 
 
 def within_centred(rows: Rows, x: Float[np.ndarray, "row d"]) -> Float[np.ndarray, "row d"]:
@@ -23,183 +31,214 @@ def within_centred(rows: Rows, x: Float[np.ndarray, "row d"]) -> Float[np.ndarra
     return centred
 
 
-def targets(rows: Rows) -> Float[np.ndarray, "row 1"]:
-    """Return 1 - 1/k for right candidates and -1/k for wrong ones."""
-    share = 1.0 / np.bincount(rows.question)[rows.question]
-    column: np.ndarray = (rows.correct - share)[:, None]
-    return column
-
-
-def permuted_targets(
-    rows: Rows, permutations: int, rng: np.random.Generator
-) -> Float[np.ndarray, "row permutation"]:
-    """Draw the right candidate anew within every question, one column per permutation."""
-    sizes = np.bincount(rows.question)
-    chosen = rng.integers(0, sizes[:, None], size=(sizes.size, permutations))
-    starts = np.cumsum(sizes) - sizes
-    labels = np.repeat(-1.0 / sizes, sizes)[:, None].repeat(permutations, axis=1)
-    labels[(starts[:, None] + chosen), np.arange(permutations)] += 1.0
-    return labels
+def label_contrasts(
+    groups: Sequence[Group], right: Choices, dtype: type = np.float64
+) -> Float[np.ndarray, "contrast label"]:
+    """Write labellings as contrasts: the column of the basis that belongs to the right one."""
+    parts = [
+        np.moveaxis(one.basis[:, mark], 0, 1).reshape(one.inner.size, mark.shape[1])
+        for one, mark in zip(groups, right, strict=True)
+    ]
+    return np.concatenate(parts).astype(dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """Within-centred features in their principal axes: K = z z', z'z = diag(power)."""
+    """Contrasts in their principal axes: K = z z', z'z = diag(power)."""
 
-    z: Float[np.ndarray, "row axis"]
+    z: Float[np.ndarray, "contrast axis"]
     power: Float[np.ndarray, " axis"]
     scale: float
-    """Mean squared row norm, the unit of penalties; 0 where candidates do not differ."""
+    """Mean squared norm of a centred row, tr(K)/n; 0 where candidates do not differ."""
+    axes: Float[np.ndarray, "d axis"] | None
+    """Directions in the space of the features; None where that space is the larger one."""
 
 
-def rotate(x: Float[np.ndarray, "row d"]) -> Rotated:
-    """Rotate features into their principal axes, through the smaller of the two Grams."""
-    scale = float((x**2).sum()) / x.shape[0]
-    if x.shape[1] <= x.shape[0]:
-        power, axes = np.linalg.eigh(x.T @ x)
-        return Rotated(x @ axes, np.maximum(power, 0.0), scale)
-    power, axes = np.linalg.eigh(x @ x.T)
-    power = np.maximum(power, 0.0)
-    return Rotated(axes * np.sqrt(power), power, scale)
-
-
-def loqo_residuals(
-    rotated: Rotated,
-    labels: Float[np.ndarray, "row label"],
-    blocks: Blocks,
-    penalty: float,
-) -> Float[np.ndarray, "row label"]:
-    """Return target minus prediction, each question predicted by a probe that never saw it.
+def rotate(x: Float[np.ndarray, "contrast d"], rows: int) -> Rotated:
+    """Rotate contrasts into their principal axes, through the smaller of the two Grams.
 
     Args:
-        rotated: Features from `rotate`.
-        labels: Targets, one column per labelling.
-        blocks: Rows of each question, from `equal_sized`.
-        penalty: Ridge penalty in units of `rotated.scale`.
-
-    Returns:
-        e_G = (I - H_GG)^-1 (y - H y)_G for every question G and column.
+        x: Contrasts, float32 or float64; all further work has their type.
+        rows: Number of candidates, which the scale counts.
     """
-    z = rotated.z
-    shrink = (1.0 / (rotated.power + penalty * rotated.scale)).astype(z.dtype)
-    left = labels - z @ (shrink[:, None] * (z.T @ labels))
-    out: np.ndarray = np.empty_like(left)
-    for index in blocks:
-        own = as_questions(z, index, blocks)
-        hat = (own * shrink) @ np.swapaxes(own, 1, 2)
-        inverse = np.linalg.inv(np.eye(index.shape[1], dtype=z.dtype) - hat)
-        out[index] = inverse @ as_questions(left, index, blocks)
-    return out
+    small = x.shape[1] <= x.shape[0]
+    power, axes = symmetric_eigen(x.T @ x if small else x @ x.T)
+    power = np.maximum(power, 0.0)
+    scale = float(power.sum()) / rows
+    if small:
+        return Rotated(x @ axes, power, scale, axes)
+    return Rotated(axes * np.sqrt(power), power, scale, None)
 
 
-def as_questions(
-    table: Float[np.ndarray, "row column"], index: Int[np.ndarray, "q k"], blocks: Blocks
-) -> Float[np.ndarray, "q k column"]:
-    """Stack the rows of each question, without a copy where all questions are of one size."""
-    if len(blocks) == 1:
-        return np.asarray(table.reshape(*index.shape, -1))
-    return np.asarray(table[index])
+@dataclass(frozen=True, slots=True)
+class Leverage:
+    """What leaving a question out changes, at one penalty, for the questions of one group."""
+
+    apply: Float[np.ndarray, "q k m"]
+    """Takes the smoothed contrasts of a question to the predictions of its candidates."""
+    own: Float[np.ndarray, "q k k"]
+    """What a question's own label had added to its predictions."""
+
+
+def leverages(
+    rotated: Rotated, groups: Sequence[Group], penalties: Sequence[float]
+) -> list[list[Leverage]]:
+    """Return the leverage of every group at every penalty.
+
+    With H = z diag(1 / (power + penalty)) z', the held-out prediction of a question G is
+    (I - H_GG)^-1 ((H y)_G - H_GG y_G).
+    """
+    shrink = np.stack([shrinkage(rotated, p) for p in penalties], axis=1)
+    found = []
+    for one in groups:
+        many, m = one.inner.shape
+        own = rotated.z[one.inner[0, 0] : one.inner[-1, -1] + 1].reshape(many, m, -1)
+        rest = np.empty((m, m, many, len(penalties)), dtype=own.dtype)
+        for i in range(m):
+            for j in range(i + 1):
+                rest[i, j] = rest[j, i] = (i == j) - (own[:, i] * own[:, j]) @ shrink
+        inverse = np.moveaxis(_inverted(rest), (3, 2), (0, 1))
+        basis = one.basis.astype(own.dtype)
+        applied = basis.T @ inverse
+        added = applied @ basis - basis.T @ basis  # (I - H)^-1 H = (I - H)^-1 - I
+        found.append([Leverage(a, b) for a, b in zip(applied, added, strict=True)])
+    return [list(at) for at in zip(*found, strict=True)]
+
+
+def _inverted(table: Float[np.ndarray, "m m *rest"]) -> Float[np.ndarray, "m m *rest"]:
+    """Invert many small positive definite matrices at once, by elimination in place."""
+    for i in range(len(table)):
+        pivot = 1.0 / table[i, i]
+        column = table[:, i] * pivot
+        row = table[i].copy()
+        table -= column[:, None] * row[None]
+        table[i], table[:, i] = row * pivot, -column
+        table[i, i] = pivot
+    return table
+
+
+def shrinkage(rotated: Rotated, penalty: float) -> Float[np.ndarray, " axis"]:
+    """Return 1 / (power + penalty) along every axis."""
+    return np.asarray(1.0 / (rotated.power + penalty * rotated.scale), dtype=rotated.z.dtype)
 
 
 def loqo_predictions(
     rotated: Rotated,
-    labels: Float[np.ndarray, "row label"],
-    blocks: Blocks,
-    penalty: float,
-) -> Float[np.ndarray, "row label"]:
-    """Return leave-one-question-out predictions."""
-    predictions: np.ndarray = labels - loqo_residuals(rotated, labels, blocks, penalty)
-    return predictions
+    groups: Sequence[Group],
+    right: Choices,
+    penalties: Sequence[float] = PENALTIES,
+    known: Sequence[Sequence[Leverage]] | None = None,
+) -> Float[np.ndarray, "penalty row label"]:
+    """Predict every question by a probe that never saw it.
 
+    Args:
+        rotated: Features from `rotate`.
+        groups: Questions from `groups_of`.
+        right: Right candidate of every question, one column per labelling.
+        penalties: Ridge penalties, in units of `rotated.scale`.
+        known: Result of `leverages` for the same penalties, computed where left out.
 
-def transfer_predictions(
-    train: Float[np.ndarray, "row d"],
-    test: Float[np.ndarray, "row d"],
-    labels: Float[np.ndarray, "row label"],
-    blocks: Blocks,
-    penalty: float,
-) -> Float[np.ndarray, "row label"]:
-    """Predict held-out questions of another checkpoint with probes trained at this one."""
-    scale = float((train**2).sum()) / train.shape[0]
-    kernel = train.T @ train + penalty * scale * np.eye(train.shape[1])
-    left = loqo_residuals(rotate(train), labels, blocks, penalty)
-    solved = np.linalg.solve(kernel, train.T)
-    out: np.ndarray = test @ (solved @ labels)
-    for index in blocks:
-        own = np.swapaxes(solved.T[index], 1, 2)
-        out[index] -= test[index] @ (own @ left[index])
+    Returns:
+        Held-out predictions of every row, for each penalty and labelling.
+    """
+    z, labels = rotated.z, label_contrasts(groups, right, rotated.z.dtype.type)
+    count = sum(one.index.size for one in groups)
+    out = np.empty((len(penalties), count, labels.shape[1]), dtype=z.dtype)
+    turned = z.T @ labels
+    for at, parts in enumerate(known or leverages(rotated, groups, penalties)):
+        smooth = z @ (shrinkage(rotated, penalties[at])[:, None] * turned)
+        for one, mark, part in zip(groups, right, parts, strict=True):
+            own = np.take_along_axis(part.own, mark[:, None, :], axis=2)
+            out[at, one.index] = part.apply @ smooth[one.inner] - own
+        out[at] = _settled(out[at])
     return out
 
 
+def _settled(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Round to what can be trusted, so that candidates equal but for rounding are tied."""
+    grain = values.dtype.type(TRUSTED[values.dtype.name]) * np.abs(values).max(initial=0.0)
+    return np.asarray(np.round(values / grain) * grain) if grain > 0 else values
+
+
+def transfer_predictions(
+    train: Float[np.ndarray, "contrast d"],
+    tests: Sequence[Float[np.ndarray, "row d"]],
+    groups: Sequence[Group],
+    right: Choices,
+    penalty: float,
+) -> Float[np.ndarray, "test row"]:
+    """Predict held-out questions of other checkpoints with probes trained at this one.
+
+    The probe without question G is w - A^-1 x_G' (I - H_GG)^-1 (y - H y)_G, A = x'x + penalty.
+
+    Args:
+        train: Contrasts of the checkpoint that the probes are trained at.
+        tests: Rows of other checkpoints; only differences within questions count.
+        groups: Questions.
+        right: Right candidate of every question, one column.
+        penalty: Ridge penalty, in units of the scale of `train`.
+
+    Returns:
+        Predictions of each test checkpoint's rows, centred within questions.
+    """
+    count = sum(one.index.size for one in groups)
+    rotated = rotate(train, count)
+    labels = label_contrasts(groups, right, train.dtype.type)[:, 0]
+    shrink = shrinkage(rotated, penalty)
+    left = labels - rotated.z @ (shrink * (rotated.z.T @ labels))
+    parts = leverages(rotated, groups, [penalty])[0]
+    solved = _solved(train, rotated, shrink)
+    whole = labels @ solved
+    out = np.empty((len(tests), count), dtype=train.dtype)
+    for one, part in zip(groups, parts, strict=True):
+        gone = np.einsum("mk,qkn,qn->qm", one.basis, part.apply, left[one.inner])
+        weights = whole - np.einsum("qm,qmd->qd", gone, solved[one.inner])
+        for at, test in enumerate(tests):
+            guess = (test[one.index] @ weights[:, :, None])[:, :, 0]
+            out[at, one.index] = guess - guess.mean(axis=1, keepdims=True)
+    return np.stack([_settled(line) for line in out])
+
+
+def _solved(
+    train: Float[np.ndarray, "contrast d"],
+    rotated: Rotated,
+    shrink: Float[np.ndarray, " axis"],
+) -> Float[np.ndarray, "contrast d"]:
+    """Return x (x'x + penalty)^-1, through whichever Gram was decomposed."""
+    if rotated.axes is not None:
+        return np.asarray((rotated.z * shrink) @ rotated.axes.T)
+    rest: np.ndarray = np.sqrt(np.where(rotated.power > 0, rotated.power, 1.0))
+    axes = rotated.z / rest
+    return np.asarray((axes * shrink) @ (axes.T @ train))
+
+
 def expected_hits(
-    predictions: Float[np.ndarray, "row label"],
-    labels: Float[np.ndarray, "row label"],
-    blocks: Blocks,
-) -> Float[np.ndarray, "question label"]:
+    predictions: Float[np.ndarray, "penalty row label"],
+    groups: Sequence[Group],
+    right: Choices,
+) -> Float[np.ndarray, "penalty question label"]:
     """Say per question whether the right candidate ranks first; ties share."""
-    count = sum(len(index) for index in blocks)
-    hits = np.empty((count, labels.shape[1]))
-    order = np.argsort(np.concatenate([index[:, 0] for index in blocks]))
-    start = 0
-    for index in blocks:
-        block, right = predictions[index], labels[index] > 0
-        at_top = block == block.max(axis=1, keepdims=True)
-        tied = at_top.sum(axis=1)
-        hits[start : start + len(index)] = (at_top & right).any(axis=1) / tied
-        start += len(index)
-    return hits[order]
+    count = sum(len(one.index) for one in groups)
+    hits = np.empty((len(predictions), count, predictions.shape[2]))
+    for one, mark in zip(groups, right, strict=True):
+        block = predictions[:, one.index]
+        at_top = block == block.max(axis=2, keepdims=True)
+        found = np.take_along_axis(at_top, mark[None, :, None, :], axis=2)[:, :, 0]
+        hits[:, one.question] = found / at_top.sum(axis=2)
+    return hits
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What one layer at one checkpoint tells about the right answer."""
-
-    top1: Float[np.ndarray, " question"]
-    """Right candidate ranked first, per question, at the best penalty."""
-    predictions: Float[np.ndarray, " row"]
-    """Held-out predictions at the best penalty."""
-    penalty: float
-    """The best penalty."""
-    null: Float[np.ndarray, " permutation"]
-    """Top-1 on permuted labels, each at its own best penalty."""
-
-
-class Prober:
-    """Fits probes on many feature tables of the same rows with the same permutations."""
-
-    def __init__(self, rows: Rows, permutations: int, rng: np.random.Generator) -> None:
-        """Draw the permutations once."""
-        self.rows, self.blocks = rows, equal_sized(rows)
-        self.labels = targets(rows)
-        permuted = permuted_targets(rows, permutations, rng)
-        self.permuted = permuted.astype(np.float32)
-        self.right = [np.argmax(permuted[i], axis=1)[:, None, :] for i in self.blocks]
-        self.questions = question_count(rows)
-
-    def probe(self, x: Float[np.ndarray, "row d"]) -> Probe | None:
-        """Fit a probe on scaled features, None where candidates do not differ."""
-        rotated = rotate(within_centred(self.rows, x))
-        if rotated.scale <= 1e-12 * max(float((x**2).mean()), 1e-300):
-            return None
-        found = []
-        for penalty in PENALTIES:
-            guess = loqo_predictions(rotated, self.labels, self.blocks, penalty)
-            found.append((expected_hits(guess, self.labels, self.blocks)[:, 0], guess[:, 0]))
-        best = int(np.argmax([hits.mean() for hits, _ in found]))
-        return Probe(*found[best], PENALTIES[best], self._null(rotated))
-
-    def _null(self, rotated: Rotated) -> Float[np.ndarray, " permutation"]:
-        """Return top-1 on permuted labels, the maximum over penalties in each."""
-        small = Rotated(
-            rotated.z.astype(np.float32), rotated.power.astype(np.float32), rotated.scale
-        )
-        best = np.zeros(self.permuted.shape[1])
-        for penalty in PENALTIES:
-            guess = loqo_predictions(small, self.permuted, self.blocks, penalty)
-            hits = np.zeros(self.permuted.shape[1])
-            for index, right in zip(self.blocks, self.right, strict=True):
-                block = as_questions(guess, index, self.blocks)
-                mark = np.take_along_axis(block, right, axis=1)[:, 0]
-                hits += (mark >= block.max(axis=1)).sum(axis=0)
-            best = np.maximum(best, hits / self.questions)
-        return best
+def expected_pairs(
+    predictions: Float[np.ndarray, "penalty row label"],
+    groups: Sequence[Group],
+    right: Choices,
+) -> Float[np.ndarray, "penalty question label"]:
+    """Return per question the share of wrong candidates below the right one; ties count half."""
+    count = sum(len(one.index) for one in groups)
+    pairs = np.empty((len(predictions), count, predictions.shape[2]))
+    for one, mark in zip(groups, right, strict=True):
+        block = predictions[:, one.index]
+        own = np.take_along_axis(block, mark[None, :, None, :], axis=2)
+        won = ((own > block) + 0.5 * (own == block)).sum(axis=2) - 0.5
+        pairs[:, one.question] = won / (one.index.shape[1] - 1)
+    return pairs

@@ -1,6 +1,5 @@
 """Measure `linear_probes`: can a line in the hidden states tell the right candidate?"""
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,11 +7,14 @@ import numpy as np
 from jaxtyping import Float
 
 from .activations import SKIPPED, base_scale, base_states, has_residuals, states
+from .answer_text import repeated_share, surface_features
 from .bootstrap import shared_weights
 from .charts import curve, layer_label, layer_map
 from .inputs import Rows, RunArrays, chance, question_count
-from .linear_probe import PENALTIES, Probe, Prober
-from .probe_transfer import Transfer, transfer, transfer_table
+from .linear_probe import PENALTIES
+from .probe_choice import Choice, Chooser, choose, log_spaced
+from .probe_transfer import transfer, transfer_table
+from .prober import Probe, Prober
 from .results import Curve, Map, MeasureResult, Table, column
 from .series import Series, question_series
 from .settings import AnalysisSettings
@@ -24,9 +26,6 @@ ABOUT = (
     " resample the held-out questions without fitting again."
 )
 
-WORDS = 32
-"""Bins of the bag of words of the surface control."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
@@ -37,6 +36,8 @@ class _Cells:
     null: Float[np.ndarray, " permutation"]
     """Largest top-1 over layers and steps, per permutation."""
     probes: dict[tuple[int, int], Probe]
+    choice: Choice | None
+    """Layer and penalty chosen on the questions with even numbers."""
 
 
 def linear_probes(
@@ -52,13 +53,14 @@ def linear_probes(
     prober = Prober(arrays.rows, settings.permutations, np.random.default_rng([settings.seed, 2]))
     surface = prober.probe(surface_features(arrays.rows))
     start = {layer: prober.probe(_scaled(arrays, layer)) for layer in arrays.layers}
-    cells = [_head_cells(arrays, head, prober, start) for head in arrays.heads]
+    chooser = Chooser(arrays.rows)
+    cells = [_head_cells(arrays, head, prober, chooser, start) for head in arrays.heads]
     cells = [one for one in cells if one.series]
     notes = [SKIPPED] if "question_end" in arrays.positions else []
     moved = [
-        found
+        transfer(arrays, one.head, one.choice, weights, settings.weight)
         for one in cells
-        if (found := _transfer(arrays, one, start, weights, settings)) is not None
+        if one.choice is not None
     ]
     return MeasureResult(
         *about,
@@ -67,9 +69,14 @@ def linear_probes(
         tuple(notes),
         _curves(cells, weights, arrays, _references(surface, start, arrays.rows)),
         _maps(cells, weights, arrays.rows, surface),
-        (_probe_table(cells, surface, start), transfer_table(moved)),
+        (_probe_table(cells, surface, start, arrays.rows), transfer_table(moved)),
         series=tuple(s for one in cells for s in one.series),
-        facts={"transfer": moved},
+        facts={
+            "transfer": moved,
+            "choice": {one.head: one.choice for one in cells if one.choice is not None},
+            "surface": surface,
+            "null": {one.head: one.null for one in cells},
+        },
     )  # fmt: skip
 
 
@@ -116,18 +123,6 @@ def _maps(
     )
 
 
-def surface_features(rows: Rows) -> Float[np.ndarray, "row feature"]:
-    """Return what shows without a model: length, tokens and hashed words of the candidate."""
-    words = np.zeros((rows.question.size, WORDS))
-    for at, text in enumerate(rows.texts):
-        for word in text.lower().split():
-            words[at, zlib.crc32(word.encode()) % WORDS] += 1
-    plain = np.stack([rows.characters, rows.tokens, rows.characters**2], axis=1)
-    table = np.concatenate([plain.astype(np.float64), words], axis=1)
-    spread = table.std(axis=0)
-    return np.asarray(table / np.where(spread > 0, spread, 1.0))
-
-
 def _scaled(arrays: RunArrays, layer: int) -> Float[np.ndarray, "row d"]:
     """Return scaled hidden states of the base."""
     base = base_states(arrays, layer)
@@ -135,28 +130,36 @@ def _scaled(arrays: RunArrays, layer: int) -> Float[np.ndarray, "row d"]:
 
 
 def _head_cells(
-    arrays: RunArrays, head: str, prober: Prober, start: Mapping[int, Probe | None]
+    arrays: RunArrays,
+    head: str,
+    prober: Prober,
+    chooser: Chooser,
+    start: Mapping[int, Probe | None],
 ) -> _Cells:
-    """Probe every layer and step of one head; step 0 is the base itself."""
-    series, probes = [], {}
-    null = np.zeros(prober.permuted.shape[1])
+    """Probe every layer and step of one head; states equal to the base's are the base."""
+    series, probes, levels = [], {}, {}
+    null = np.zeros(prober.permutations)
     for layer in arrays.layers:
         if start[layer] is None:
             continue
-        scale = base_scale(arrays.rows, base_states(arrays, layer))
+        base = base_states(arrays, layer)
+        scale = base_scale(arrays.rows, base)
         steps, path = states(arrays, head, layer)
+        looked = set(log_spaced(steps))
+        hits = np.full((steps.size, prober.questions), np.nan)
+        seen: list[np.ndarray] = []
         for t, step in enumerate(steps):
-            x = np.asarray(path[t], dtype=np.float64) / scale
-            probe = start[layer] if step == 0 else prober.probe(x)
+            same = step == 0 or np.array_equal(path[t], base)
+            x = np.asarray(path[t] / scale)
+            probe = start[layer] if same else prober.probe(x)
+            if t in looked:
+                seen.append(chooser.levels(x) if not same or not seen else seen[0])
             if probe is not None:
                 probes[layer, t] = probe
+                hits[t] = probe.top1
                 null = np.maximum(null, probe.null)
-        hits = np.array(
-            [
-                probes[layer, t].top1 if (layer, t) in probes else np.full(prober.questions, np.nan)
-                for t in range(steps.size)
-            ]
-        )
+        if seen:
+            levels[layer] = np.stack(seen)
         title = f"probe top-1, layer {layer_label(layer)}, {head} head"
         series.append(
             question_series(
@@ -164,7 +167,8 @@ def _head_cells(
                 head=head, layer=layer,
             )
         )  # fmt: skip
-    return _Cells(head, tuple(series), null, probes)
+    inside = {layer: table for layer, table in levels.items() if layer >= 0}
+    return _Cells(head, tuple(series), null, probes, choose(inside or levels))
 
 
 def _adjusted(value: float, null: Float[np.ndarray, " permutation"]) -> float:
@@ -196,19 +200,24 @@ def _references(
 
 
 def _probe_table(
-    cells: Sequence[_Cells], surface: Probe | None, start: Mapping[int, Probe | None]
+    cells: Sequence[_Cells],
+    surface: Probe | None,
+    start: Mapping[int, Probe | None],
+    rows: Rows,
 ) -> Table:
     """List base, best and last step of every layer with max-T p and selectivity."""
     look = float("nan") if surface is None else float(surface.top1.mean())
-    rows = []
+    lines = []
     for one in cells:
         for s in one.series:
-            base = start[s.layer if s.layer is not None else 0]
+            layer = s.layer if s.layer is not None else 0
+            base = start[layer]
             first = float("nan") if base is None else float(base.top1.mean())
             best, last = int(np.argmax(s.value)), float(s.value[-1])
-            rows.append(
-                [one.head, layer_label(s.layer or 0), first, float(s.value[best]),
-                 int(s.steps[best]), last, last - look,
+            end = one.probes[max(at for at in one.probes if at[0] == layer)]
+            lines.append(
+                [one.head, layer_label(layer), first, float(s.value[best]),
+                 int(s.steps[best]), last, last - look, end.control, last - end.control,
                  _adjusted(float(s.value[best]), one.null), _adjusted(last, one.null)]
             )  # fmt: skip
     columns = [
@@ -218,27 +227,16 @@ def _probe_table(
         column("best", "best", "share"),
         column("best_step", "best at", "step"),
         column("last", "last", "share"),
-        column("selectivity", "selectivity (last minus surface)", "share"),
+        column("selectivity", "last minus surface features", "share"),
+        column("control", "control labels, last", "share"),
+        column("selectivity_control", "selectivity (last minus control)", "share"),
         column("p_best", "p of best", kind="p"),
         column("p_last", "p of last", kind="p"),
     ]
-    caption = "p is max-T over layers and steps. Selectivity subtracts the surface features."
-    return Table("probes", "Probes", caption, columns, rows)
-
-
-def _transfer(
-    arrays: RunArrays,
-    one: _Cells,
-    start: Mapping[int, Probe | None],
-    weights: Float[np.ndarray, "draw question"],
-    settings: AnalysisSettings,
-) -> Transfer | None:
-    """Carry the base's probe over at the layer that reads best at the last step."""
-    best = max(one.series, key=lambda s: float(s.value[-1]) if s.value.size else -1.0)
-    layer = best.layer if best.layer is not None else 0
-    last = max((t for at, t in one.probes if at == layer), default=-1)
-    first = start[layer]
-    if first is None or last < 0:
-        return None
-    probes = (first, one.probes[layer, last])
-    return transfer(arrays, one.head, layer, probes, weights, settings.weight)
+    again = repeated_share(rows)
+    caption = (
+        "p is max-T over layers and steps. Control labels are fixed by the candidate's text; "
+        f"{100 * again:.0f} % of the candidates come back in another question"
+        + (", too few to remember: here the control is a permutation test." if again < 0.5 else ".")
+    )
+    return Table("probes", "Probes", caption, columns, lines)

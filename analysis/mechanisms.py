@@ -1,18 +1,19 @@
 """Verdicts on mechanisms: constant vector, knowing and saying, rerouting, many switches."""
 
+from typing import TypeGuard
+
 import numpy as np
 
 from .bootstrap import interval
+from .causal_evidence import Intervention, Plan, of_plan
 from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
 from .probe_transfer import Transfer
-
-CEILING = 0.9
-"""Top-1 at the base above which a flat probe may only have no room to rise."""
+from .thresholds import ALIKE, CARRIES, CEILING, FAILS, FEW, FLAT, REPLACES, TIGHT
 
 
 def constant(case: Case) -> Verdict:
-    """H4: is most of the movement one vector common to all questions?"""
+    """H4: is most of the movement one vector common to all questions, and does it carry?"""
     rows = [r for r in case.ranked if r.change.series.quantity == f"constant_shift.{case.head}"]
     if not rows:
         return Verdict("H4", "not tested", None, None, None, ("no hidden states",))
@@ -21,48 +22,91 @@ def constant(case: Case) -> Verdict:
     bands = [interval(weights @ s.per_question[-1]) for s in last if s.per_question is not None]
     at = int(np.argmax([s.value[-1] for s in last]))
     effect, band = float(last[at].value[-1]), (float(bands[at][0]), float(bands[at][1]))
-    abrupt = sum(r.abrupt for r in rows)
-    texts = (
+    abrupt, alike = sum(r.abrupt for r in rows), _arranged_as_before(case)
+    text = (
         f"largest constant-shift fraction at the end {effect:.2f} [{band[0]:.2f}, {band[1]:.2f}]"
-        f" over {len(rows)} layers; abrupt in {abrupt}",
-        "replace the adapters by the mean shift of other questions to see what it carries",
+        f" over {len(rows)} layers; abrupt in {abrupt}; least CKA within questions {alike:.2f}"
     )
+    need = "replace the adapters by the mean shift of other questions to see what it carries"
+    made, said = _made(case, "constant_vector", need)
+    kind: Kind = "not separable"
+    if made is not None and made.interval[1] < FAILS:
+        kind = "excluded"
+    elif abrupt and alike >= ALIKE and _carries(made) and made.share >= REPLACES:
+        kind = "supported"
     p = min(r.p_adjusted for r in rows)
-    return Verdict("H4", "not separable", effect, band, p, texts)
+    return Verdict("H4", kind, effect, band, p, (text, said))
+
+
+def _made(case: Case, plan: Plan, need: str) -> tuple[Intervention | None, str]:
+    """Return an intervention and what it found, or which one is needed."""
+    made = of_plan(case.arrays.interventions, plan)
+    return made, need if made is None else made.text
+
+
+def _carries(made: Intervention | None) -> TypeGuard[Intervention]:
+    """Say whether an intervention brings, or takes, most of the change and its control not."""
+    return made is not None and made.interval[0] > CARRIES and made.beats_control
+
+
+def _arranged_as_before(case: Case) -> float:
+    """Return the least CKA within questions between base and last step over layers."""
+    result = case.results.get("similarity")
+    name = f"cka_base.{case.head}"
+    last = [s.value[-1] for s in (result.series if result else ()) if s.quantity == name]
+    known = [float(value) for value in last if np.isfinite(value)]
+    return min(known, default=float("nan"))
 
 
 def knowing(case: Case) -> tuple[Verdict, Verdict]:
     """H5 and H6: did the probe already know, or does it learn with the margin?"""
-    need = "erase the base direction, and graft late layers, to separate reading from forming"
     result = case.results.get("linear_probes")
     moved: list[Transfer] = result.facts.get("transfer", []) if result is not None else []
     found = next((one for one in moved if one.head == case.head), None)
     if found is None:
         empty = [Verdict(h, "not tested", None, None, None, ("no probes",)) for h in ("H5", "H6")]
         return empty[0], empty[1]
-    low, high = found.rise_interval
     rows = [r for r in case.ranked if r.change.series.quantity == f"probe_top1.{case.head}"]
     p = min((r.p_adjusted for r in rows), default=None)
-    loss = found.loss_interval
+    abrupt = any(r.abrupt for r in rows)
+    (low, high), (lost, most) = found.rise_interval, found.loss_interval
     texts = (
         f"probe top-1 {found.base:.2f} at the base and {found.last:.2f} at the end (layer"
         f" {found.layer}), rise {found.rise:.2f} [{low:.2f}, {high:.2f}]",
-        f"the base's own probe reaches {found.moved:.2f} at the end",
+        f"the base's own probe reaches {found.moved:.2f} at the end; one trained there is better"
+        f" by [{lost:.2f}, {most:.2f}]",
+        f"right pairs of the probe rise by {found.pairs_rise:.2f}"
+        f" [{found.pairs_rise_interval[0]:.2f}, {found.pairs_rise_interval[1]:.2f}]",
     )
-    learned = low > 0.05 and any(r.abrupt for r in rows) and loss[0] > 0
-    says = ("the probe learns with the jump and the base's own falls behind: against H5",)
-    flat = high < 0.05 and not any(r.abrupt for r in rows)
+    more = found.pairs_rise_interval
+    learned, flat = low > FLAT and abrupt and lost > 0, more[1] < FLAT and not abrupt
     reads, limit = _sensitive(case, found)
-    new: Kind = "excluded" if flat and reads else "not separable"
+    old = _old_feature(case, learned=learned, knows=flat and reads and most < FLAT)
+    new = _new_feature(case, learned=learned, flat=flat and reads)
     band = (low, high)
     return (
-        Verdict(
-            "H5", "not separable", found.rise, band, p, (*texts, *(says if learned else ()), need)
-        ),
-        Verdict(
-            "H6", new, found.rise, band, p, (*texts, limit, *(() if flat and reads else (need,)))
-        ),
+        Verdict("H5", old[0], found.rise, band, p, (*texts, *old[1])),
+        Verdict("H6", new[0], found.rise, band, p, (*texts, limit, *new[1])),
     )
+
+
+def _old_feature(case: Case, *, learned: bool, knows: bool) -> tuple[Kind, tuple[str, ...]]:
+    """H5: excluded where the probe learns with the jump, supported where erasing ends the gain."""
+    need = "erase the direction that the base's probe reads, to see whether the gain goes"
+    made, said = _made(case, "erase_direction", need)
+    if learned:
+        return "excluded", ("the probe learns with the jump and the base's own falls behind",)
+    if made is not None and made.interval[1] < FAILS:
+        return "excluded", (said,)
+    return ("supported" if knows and _carries(made) else "not separable"), (said,)
+
+
+def _new_feature(case: Case, *, learned: bool, flat: bool) -> tuple[Kind, tuple[str, ...]]:
+    """H6: excluded where a probe that reads stays flat, supported where the graft carries."""
+    if flat:
+        return "excluded", ()
+    made, said = _made(case, "prefix_graft", "graft the late adapters of the first layers")
+    return ("supported" if learned and _carries(made) else "not separable"), (said,)
 
 
 def _sensitive(case: Case, found: Transfer) -> tuple[bool, str]:
@@ -85,13 +129,20 @@ def rerouting(case: Case) -> Verdict:
         return Verdict("H7", "not tested", None, None, None, ("no attention",))
     abrupt = [r for r in rows if r.abrupt]
     largest = max(float(r.change.series.value[-1]) for r in rows)
-    texts = (
+    text = (
         f"{len(abrupt)} of {len(rows)} attention heads change abruptly; largest drift at the"
-        f" last step {largest:.3g} nats",
-        "freeze attention at its early patterns to see whether the gain stays",
+        f" last step {largest:.3g} nats"
     )
+    need = "freeze attention at its early patterns to see whether the gain stays"
+    frozen, kept = _made(case, "frozen_attention", need)
+    graft, brought = _made(case, "pattern_graft", "graft late patterns into the early model")
+    kind: Kind = "not separable"
+    if frozen is not None and frozen.interval[1] < FAILS:
+        kind = "excluded"
+    elif abrupt and len(abrupt) <= FEW * len(rows) and _carries(frozen) and _carries(graft):
+        kind = "supported"
     p = min(r.p_adjusted for r in rows)
-    return Verdict("H7", "not separable", largest, None, p, texts)
+    return Verdict("H7", kind, largest, None, p, (text, kept, brought))
 
 
 def heterogeneity(case: Case) -> Verdict:
@@ -109,6 +160,6 @@ def heterogeneity(case: Case) -> Verdict:
         f" [{found.spread_interval[0]:.3g}, {found.spread_interval[1]:.3g}]"
     )
     more = "repeat with other seeds and data orders to see whether questions keep their times"
-    kind: Kind = "excluded" if share < 0.1 else "not separable"
+    kind: Kind = "excluded" if share < TIGHT else "not separable"
     evidence = (text,) if kind == "excluded" else (text, more)
     return Verdict("H9", kind, found.spread, found.spread_interval, None, evidence)

@@ -6,6 +6,7 @@ simulated from a smooth fit with this covariance.
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import cholesky
 
 from .bootstrap import mean_covariance
 
@@ -14,6 +15,9 @@ SHRINK = 0.1
 
 WHITE = 0.2
 """Variance of noise of single checkpoints over that of one increment of the walk."""
+
+TAILS = 8
+"""Degrees of freedom of simulated noise: training moves in uneven steps."""
 
 ROUGHNESS_FLOOR = 0.01
 """Least wander per checkpoint as a share of the curve's range: smooth models are not exact."""
@@ -52,6 +56,30 @@ def training_noise(
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     noise: np.ndarray = rng.standard_normal((draws, len(covariance))) @ root.T
+    return noise
+
+
+def shared_noise(
+    value: Float[np.ndarray, " step"],
+    time: Float[np.ndarray, " step"],
+    per_question: Float[np.ndarray, "step question"] | None,
+    weights: Float[np.ndarray, "draw question"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "draw step"]:
+    """Draw deviations with the covariance of `curve_covariance`, one per question resample.
+
+    Curves given the same resamples share the part that questions explain; the rest is their
+    own and moves in steps with heavy tails, as in the test of a single curve.
+    """
+    covariance = curve_covariance(value, time, per_question)
+    drawn = np.zeros((len(weights), value.size))
+    if per_question is not None:
+        centred = per_question - per_question.mean(axis=0)
+        deviation = centred - centred.mean(axis=1, keepdims=True)
+        drawn = np.sqrt(1 - SHRINK) * (weights @ deviation.T)
+        covariance = covariance - (1 - SHRINK) * mean_covariance(centred)
+    moves = rng.standard_t(TAILS, drawn.shape) * np.sqrt((TAILS - 2) / TAILS)
+    noise: np.ndarray = drawn + moves @ cholesky(covariance, lower=True).T
     return noise
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from .bootstrap import series_interval, shared_weights
+from .accuracy_interval import band_of
+from .bootstrap import shared_weights
 from .charts import curve
 from .context_accuracy import Compared, accuracy_series
 from .contexts import BLIND, DOMAIN, InContext, missing_steps, own_contexts
@@ -161,7 +162,7 @@ def _table(lines: Sequence[_Line], weights: Float[np.ndarray, "draw question"]) 
     """List first, best and last accuracy under every rule."""
     rows = []
     for line in lines:
-        band, value = series_interval(line.series, weights), line.series.value
+        band, value = band_of(line.series, weights), line.series.value
         if band is None or not value.size:
             continue
         at = int(np.argmax(value))

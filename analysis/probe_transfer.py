@@ -10,15 +10,23 @@ from .activations import base_scale, base_states, states
 from .bootstrap import interval
 from .charts import layer_label
 from .curves import base_scores, sorted_scores
-from .inputs import RunArrays, equal_sized
-from .linear_probe import Probe, expected_hits, targets, transfer_predictions, within_centred
+from .inputs import RunArrays
+from .linear_probe import (
+    expected_hits,
+    expected_pairs,
+    loqo_predictions,
+    rotate,
+    transfer_predictions,
+)
 from .margin import right_pairs
+from .probe_choice import Choice
+from .question_blocks import choices, contrasts, groups_of
 from .results import Table, column
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One head at the layer whose probe is best at the last step."""
+    """One head at the layer whose probe is best on the questions with even numbers."""
 
     head: str
     layer: int
@@ -35,6 +43,9 @@ class Transfer:
     """Interval of what a probe trained at the last step gains over the base's."""
     pairs_probe: tuple[float, float]
     """Pairs ranked right by the probe, at the base and at the last step."""
+    pairs_rise: float
+    """Right pairs at the last step minus at the base: finer than top-1."""
+    pairs_rise_interval: tuple[float, float]
     pairs_likelihood: tuple[float, float]
     """Pairs ranked right by the scores, at the base and at the last step."""
 
@@ -42,8 +53,7 @@ class Transfer:
 def transfer(
     arrays: RunArrays,
     head: str,
-    layer: int,
-    probes: tuple[Probe, Probe],
+    choice: Choice,
     weights: Float[np.ndarray, "draw question"],
     weight: float,
 ) -> Transfer:
@@ -52,34 +62,43 @@ def transfer(
     Args:
         arrays: The run.
         head: Trained head.
-        layer: Layer of both probes.
-        probes: Probe at the base and at the last step.
+        choice: Layer and penalty of both probes.
         weights: Question resamples.
         weight: Weight of the negative head in a score.
 
     Returns:
         Top-1 and pairs, with intervals over questions.
     """
-    rows, (first, last) = arrays.rows, probes
-    base = base_states(arrays, layer)
+    rows, groups = arrays.rows, groups_of(arrays.rows)
+    right = choices(groups, rows.correct.astype(np.float64))
+    base = base_states(arrays, choice.layer)
     scale = base_scale(rows, base)
-    now = np.asarray(states(arrays, head, layer)[1][-1], dtype=np.float64)
-    blocks, labels = equal_sized(rows), targets(rows)
-    before, after = (within_centred(rows, x / scale) for x in (base, now))
-    guess = transfer_predictions(before, after, labels, blocks, first.penalty)
-    hits = expected_hits(guess, labels, blocks)[:, 0]
-    rise, loss = (interval(weights @ (last.top1 - x)) for x in (first.top1, hits))
-    pairs = [float(right_pairs(rows, p.predictions[None]).mean()) for p in probes]
+    now = np.asarray(states(arrays, head, choice.layer)[1][-1], dtype=np.float64)
+    first, last = (
+        loqo_predictions(rotate(contrasts(groups, x), len(x)), groups, right, [choice.penalty])
+        for x in (base / scale, now / scale)
+    )
+    carried = transfer_predictions(
+        contrasts(groups, base / scale), [now / scale], groups, right, choice.penalty
+    )[:, :, None]
+    before, after, moved = (
+        expected_hits(guess, groups, right)[0, :, 0] for guess in (first, last, carried)
+    )
+    rise, loss = (interval(weights @ (after - x)) for x in (before, moved))
+    pairs = [expected_pairs(guess, groups, right)[0, :, 0] for guess in (first, last)]
+    gained = interval(weights @ (pairs[1] - pairs[0]))
     return Transfer(
         head,
-        layer,
-        float(first.top1.mean()),
-        float(last.top1.mean()),
-        float((last.top1 - first.top1).mean()),
+        choice.layer,
+        float(before.mean()),
+        float(after.mean()),
+        float((after - before).mean()),
         (float(rise[0]), float(rise[1])),
-        float(hits.mean()),
+        float(moved.mean()),
         (float(loss[0]), float(loss[1])),
-        (pairs[0], pairs[1]),
+        (float(pairs[0].mean()), float(pairs[1].mean())),
+        float((pairs[1] - pairs[0]).mean()),
+        (float(gained[0]), float(gained[1])),
         _likelihood_pairs(arrays, head, weight),
     )
 
@@ -115,7 +134,7 @@ def transfer_table(found: Sequence[Transfer]) -> Table:
         column("likelihood_last", "likelihood pairs, last"),
     ]
     caption = (
-        "The layer whose probe is best at the last step, chosen on the same questions. Pairs:"
+        "Layer and penalty chosen on the questions with even numbers; all questions. Pairs:"
         " share of (right, wrong) pairs ranked right, by the probe and by the scores."
     )
     return Table("transfer", "Knowing and saying", caption, columns, rows)

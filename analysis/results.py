@@ -100,12 +100,37 @@ class MeasureResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedMeasure:
+    """A measure that raised, and what it raised."""
+
+    measure: str
+    error: str
+    """Name of the exception's class."""
+    message: str
+    traceback: str
+
+    @property
+    def finding(self) -> dict[str, str]:
+        """Return what findings say of it."""
+        return {"measure": self.measure, "error": self.error, "message": self.message}
+
+    @property
+    def result(self) -> MeasureResult:
+        """Return an empty result that says why it is empty."""
+        text = f"failed and was left out: {self.error}: {self.message}"
+        title = self.measure.replace("_", " ").capitalize()
+        return MeasureResult(self.measure, title, "This measure failed.", "", {}, (text,))
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """All measures of a run and what they add up to."""
 
     measures: dict[str, MeasureResult]
     findings: dict[str, Any]
     headline: str
+    failed: tuple[FailedMeasure, ...] = ()
+    """Measures that raised; each has an empty result that says so."""
 
 
 def column(key: str, label: str, unit: str = "", kind: str = "number") -> dict[str, str]:

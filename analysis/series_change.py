@@ -11,6 +11,7 @@ from .bootstrap import curve_draws, interval
 from .change_point import FEWEST, LEAST_SHARE, MOST_SHARE, Abruptness, AbruptTest
 from .location import Location, Places, change_kind, near_shapes, wide_places
 from .noise_model import curve_covariance, training_covariance, training_noise
+from .resolution import bracket, spacing
 from .series import Series
 from .settings import AnalysisSettings
 from .templates import ABRUPT_SHARE
@@ -53,6 +54,11 @@ class SeriesChange:
         return self.after - self.before
 
     @property
+    def resolution(self) -> float:
+        """Return the gap between the checkpoints around tau, in steps; no interval is finer."""
+        return spacing(self.series.steps, self.tau)
+
+    @property
     def width_text(self) -> str:
         """Write the width, with a sign where it is only a lower limit."""
         return f">= {self.width:.3g}" if self.width_at_limit else f"{self.width:.3g}"
@@ -78,11 +84,15 @@ class ChangeFinder:
     ) -> Abruptness:
         """Test one series on its steps or on another clock, with up to so many curves."""
         time = np.asarray(series.steps if clock is None else clock, dtype=np.float64)
+        return self.prepared(time).run(series.value, series.per_question, curves=curves)
+
+    def prepared(self, time: Float[np.ndarray, " step"]) -> AbruptTest:
+        """Return the test that all series with this time share."""
         key = tuple(time.tolist())
         if key not in self._tests:
             rng = np.random.default_rng([self.settings.seed, 3])
             self._tests[key] = AbruptTest(time, self.settings.smooth_draws, rng)
-        return self._tests[key].run(series.value, series.per_question, curves=curves)
+        return self._tests[key]
 
     def refine(self, change: SeriesChange, curves: int) -> SeriesChange:
         """Simulate more curves for a change whose p-value is as small as it can get."""
@@ -115,7 +125,7 @@ class ChangeFinder:
         found = self._draws(series, grid)
         name = TRAINING if series.per_question is None else QUESTIONS
         low, high = (float(v) for v in interval(found.tau))
-        near = _bracket(time, tau)
+        near = bracket(time, tau)
         band = (min(low, tau, near[0]), max(high, tau, near[1]))
         ends = interval(found.after - found.before)
         return SeriesChange(
@@ -146,7 +156,7 @@ class ChangeFinder:
 def _unplaced(change: SeriesChange, time: Float[np.ndarray, " step"]) -> SeriesChange:
     """Say only where the test looked: the levels are the curve's own on either side."""
     test, value = change.test, change.series.value
-    low, high = _bracket(time, test.tau)
+    low, high = bracket(time, test.tau)
     band = (min(low, test.tau - test.width / 2), max(high, test.tau + test.width / 2))
     before, after = (float(v) for v in np.interp(band, time, value))
     widest = ABRUPT_SHARE * float(time[-1] - time[0])
@@ -170,10 +180,3 @@ def _near(
     level, sloping = (Places(time, shapes, degree=d, lower=lower) for d in (0, 1))
     ratio = level.residual(series.value) / max(sloping.residual(series.value), 1e-300)
     return (sloping if time.size * np.log(ratio) > np.log(time.size) else level), window
-
-
-def _bracket(time: Float[np.ndarray, " step"], tau: float) -> tuple[float, float]:
-    """Return the checkpoints on either side of a place."""
-    after = int(np.clip(np.searchsorted(time, tau, side="right"), 1, time.size - 1))
-    before = after - 1 if time[after - 1] < tau or after == 1 else after - 2
-    return float(time[before]), float(time[after])

@@ -1,21 +1,19 @@
 """Measure `similarity`: displacement, constant shift and CKA of every layer over training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from .activations import SKIPPED, base_states, has_residuals, sorted_steps, states
+from .activations import SKIPPED, has_residuals
 from .bootstrap import shared_weights
 from .charts import curve, layer_label, layer_map, numbers
-from .cka import block_cka, block_features, cka_matrix, debiased_cka, plain_block_cka
-from .curves import primary_mode
-from .displacement import constant_shift, relative_displacement
-from .inputs import RunArrays, mean_by_question, question_count
+from .inputs import RunArrays, question_count
 from .results import Curve, Map, MeasureResult
 from .series import Series, question_series
 from .settings import AnalysisSettings
+from .similarity_layer import LayerPath, walk_layer
+from .similarity_tables import constant_vector, longest_steps
 
 ABOUT = (
     "How far hidden states moved from the base (relative displacement), how much of the movement is"
@@ -29,25 +27,25 @@ PARTS = {
     "constant_shift": ("constant-shift fraction", "share of squared change"),
     "cka_base": ("CKA within questions to the base", "CKA"),
 }
-"""Quantities with an interval: name and unit."""
+"""Quantities that are tested for abruptness: name and unit."""
 
-PLAIN = {
-    "cka_step": "CKA within questions to the checkpoint before",
-    "cka_between": "CKA between questions to the base",
+STEPWISE = {
+    "cka_step": ("CKA within questions to the checkpoint before", "CKA"),
+    "step_share": ("share of the path of CKA distances", "share"),
 }
-"""Quantities without one."""
+"""Quantities between neighbouring checkpoints, shown as maps only."""
+
+BETWEEN = "CKA between questions to the base"
 
 CAPTIONS = {
     "displacement": "Mean over rows of the norm of the change over the norm of the base state.",
     "constant_shift": "1: every state moved by the same vector; 0: no common part.",
     "cka_base": "1: candidates are arranged as in the base, whatever vector was added to all.",
     "cka_step": "Dips mark checkpoints at which the arrangement of candidates changed.",
+    "step_share": "d = sqrt(2 - 2 CKA) to the checkpoint before, over the sum of all steps.",
     "cka_between": "The same for question means (debiased); independent states give 0.",
 }
 """What each quantity means."""
-
-MOST_STEPS = 17
-"""Checkpoints of a step by step map."""
 
 
 def similarity(
@@ -65,178 +63,153 @@ def similarity(
     if not has_residuals(arrays):
         return MeasureResult(*about, {}, ("no hidden states were given: not computed",))
     weights = shared_weights(question_count(arrays.rows), settings)
-    tables = {
-        head: [_layer(arrays, head, layer) for layer in arrays.layers] for head in arrays.heads
+    main = "negative" if "negative" in arrays.heads else next(iter(arrays.heads), None)
+    paths = {
+        head: [
+            walk_layer(arrays, head, layer, settings.seed, pairs_of_steps=head == main)
+            for layer in arrays.layers
+        ]
+        for head in arrays.heads
     }
-    found_curves, found_maps, series = [], [], []
-    for head, layers in tables.items():
-        series += [s for layer in layers for s in layer.series]
-        found_curves += _curves(layers, weights, arrays.batch_size)
-        found_maps += _maps(head, tables, weights)
-    found_maps += _step_maps(arrays, settings)
+    series = {
+        head: [{n: _series(path, n) for n in (*PARTS, *STEPWISE)} for path in group]
+        for head, group in paths.items()
+    }
+    whole = [path for group in paths.values() for path in group]
     notes = [SKIPPED] if "question_end" in arrays.positions else []
     fixed = {"position": "answer_end", "draws": settings.draws, "seed": settings.seed}
+    constant = [found for path in whole if (found := constant_vector(path, weights)) is not None]
     return MeasureResult(
-        *about, fixed, tuple(notes), tuple(found_curves), tuple(found_maps), series=tuple(series)
+        *about,
+        fixed,
+        tuple(notes),
+        tuple(_curves(series, weights, arrays.batch_size)),
+        tuple(_maps(series, paths, weights)),
+        (longest_steps(whole, weights),),
+        series=tuple(s[n] for group in series.values() for s in group for n in PARTS),
+        facts={"constant_vector": constant},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """All similarities of one layer of one head."""
-
-    series: tuple[Series, ...]
-    plain: tuple[Series, ...]
-    """CKA to the checkpoint before and CKA of question means; no interval."""
-
-
-def _layer(arrays: RunArrays, head: str, layer: int) -> _Layer:
-    """Walk once through the checkpoints of one layer."""
-    rows = arrays.rows
-    base = base_states(arrays, layer)
-    origin = block_features(rows, base)
-    means = mean_by_question(rows, base.T).T
-    steps, path = states(arrays, head, layer)
-    count = question_count(rows)
-    found = {name: np.full((steps.size, count), np.nan) for name in PARTS}
-    plain = {name: np.full(steps.size, np.nan) for name in PLAIN}
-    before = origin
-    for t in range(steps.size):
-        now = np.asarray(path[t], dtype=np.float64)
-        here = block_features(rows, now)
-        found["displacement"][t] = relative_displacement(rows, base, now)
-        if steps[t] > 0:
-            found["constant_shift"][t] = constant_shift(rows, now - base)[1]
-        found["cka_base"][t] = block_cka(origin, here)[1]
-        if t:
-            plain["cka_step"][t] = plain_block_cka(before, here)
-        if count > 3:
-            plain["cka_between"][t] = debiased_cka(means, mean_by_question(rows, now.T).T)
-        before = here
-    series = tuple(
-        question_series(
-            f"{name}.{head}",
-            f"{title}, layer {layer_label(layer)}, {head} head",
-            unit,
-            "representation",
-            steps,
-            found[name],
-            head=head,
-            layer=layer,
-        )
-        for name, (title, unit) in PARTS.items()
+def _series(path: LayerPath, name: str) -> Series:
+    """Make a series of one quantity of one layer."""
+    title, unit = (PARTS | STEPWISE)[name]
+    return question_series(
+        f"{name}.{path.head}",
+        f"{title}, layer {layer_label(path.layer)}, {path.head} head",
+        unit,
+        "representation",
+        path.steps,
+        path.found[name],
+        head=path.head,
+        layer=path.layer,
     )
-    return _Layer(series, tuple(_plain(n, steps, v, head, layer) for n, v in plain.items()))
 
 
-def _plain(
-    name: str, steps: np.ndarray, value: Float[np.ndarray, " step"], head: str, layer: int
-) -> Series:
-    """Make a series without questions."""
-    title = f"{PLAIN[name]}, {head} head"
-    return Series(
-        f"{name}.{head}", title, "CKA", "representation", steps, value, head=head, layer=layer
-    )
+Layers = Mapping[str, Sequence[Mapping[str, Series]]]
+"""Head to layers to quantities by name."""
 
 
 def _curves(
-    layers: Sequence[_Layer], weights: Float[np.ndarray, "draw question"], batch_size: int
+    series: Layers, weights: Float[np.ndarray, "draw question"], batch_size: int
 ) -> list[Curve]:
-    """Draw every quantity, one chart per quantity and head."""
+    """Draw the tested quantities, one chart per quantity and head."""
     return [
         curve(
-            series,
+            one[name],
             weights,
             batch_size,
-            group=series.quantity,
-            label=layer_label(series.layer or 0),
-            caption=CAPTIONS[series.quantity.split(".")[0]],
+            group=one[name].quantity,
+            label=layer_label(one[name].layer or 0),
+            caption=CAPTIONS[name],
         )
-        for layer in layers
-        for series in (*layer.series, *layer.plain)
-        if series.steps.size
+        for group in series.values()
+        for one in group
+        for name in PARTS
+        if one[name].steps.size
     ]
 
 
 def _maps(
-    head: str,
-    tables: Mapping[str, Sequence[_Layer]],
+    series: Layers,
+    paths: Mapping[str, Sequence[LayerPath]],
     weights: Float[np.ndarray, "draw question"],
 ) -> list[Map]:
-    """Stack the layers of one head."""
-    layers, maps = tables[head], []
-    for at, (name, (title, _)) in enumerate(PARTS.items()):
-        group = [layer.series[at] for layer in layers]
-        if not any(s.steps.size for s in group):
-            continue
-        maps.append(
-            layer_map(
-                group,
-                weights,
-                map_id=f"{name}.{head}",
-                title=f"{title[0].upper()}{title[1:]}, {head} head",
-                control=_control(name, at, head, tables),
-                caption=CAPTIONS[name],
-                bounds=None if name == "displacement" else (0.0, 1.0),
-            )
-        )
-    for at, (name, title) in enumerate(PLAIN.items()):
-        maps.append(
-            layer_map(
-                [layer.plain[at] for layer in layers],
-                None,
-                map_id=f"{name}.{head}",
-                title=f"{title}, {head} head",
-                control="Independent states give 0 on average.",
-                caption=f"{CAPTIONS[name]} No interval was computed.",
-                bounds=(0.0, 1.0),
-            )
-        )
-    return maps
+    """Stack the layers of each head; then one map of checkpoints by checkpoints per layer."""
+    found = []
+    for head, group in series.items():
+        for name, (title, _) in (PARTS | STEPWISE).items():
+            stack = [one[name] for one in group]
+            if any(s.steps.size for s in stack):
+                found.append(
+                    layer_map(
+                        stack,
+                        weights,
+                        map_id=f"{name}.{head}",
+                        title=f"{title[0].upper()}{title[1:]}, {head} head",
+                        control=_control(name, head, series),
+                        caption=CAPTIONS[name],
+                        bounds=(0.0, 1.0) if name in ("constant_shift", "cka_base") else None,
+                    )
+                )
+        found.append(_between(head, paths[head]))
+    whole = [path for group in paths.values() for path in group]
+    return found + [_step_map(path) for path in whole if path.chosen.size]
 
 
-def _control(name: str, at: int, head: str, tables: Mapping[str, Sequence[_Layer]]) -> str:
-    """Say what the other head shows, which is the null of this one."""
-    others = [other for other in tables if other != head]
+def _control(name: str, head: str, series: Layers) -> str:
+    """Say what no change gives, or what the other head shows, which is the null of this one."""
+    if name == "cka_step":
+        return "Independent states give 0 on average."
+    if name == "step_share":
+        sizes = [one[name].steps.size for one in series[head]]
+        return f"An even pace gives {1 / max(1, *sizes):.3g} at every step."
+    others = [other for other in series if other != head]
     if not others:
         return "No second head to compare with."
-    values = [
-        s.value[-1] for s in (layer.series[at] for layer in tables[others[0]]) if s.value.size
-    ]
+    values = [one[name].value[-1] for one in series[others[0]] if one[name].value.size]
     if not values:
         return f"The {others[0]} head did not move."
     low, high = min(values), max(values)
     return f"At the last step the {others[0]} head has {low:.3g} to {high:.3g} over layers."
 
 
-def _step_maps(arrays: RunArrays, settings: AnalysisSettings) -> list[Map]:
-    """Compare checkpoints with each other at the middle and last layer of the main head."""
-    mode = primary_mode(arrays.heads, settings.modes)
-    head = "negative" if "negative" in arrays.heads else arrays.heads[0]
-    chosen = sorted({arrays.layers[len(arrays.layers) // 2], arrays.layers[-1]})
-    if mode is None:
-        return []
-    _, steps = sorted_steps(arrays, head)
-    at = np.unique(np.round(np.linspace(0, steps.size - 1, MOST_STEPS)).astype(int))
-    maps = []
-    for layer in chosen:
-        _, path = states(arrays, head, layer)
-        matrix = cka_matrix([block_features(arrays.rows, path[t]) for t in at])
-        maps.append(
-            Map(
-                f"cka_steps.{head}.{layer_label(layer)}",
-                f"CKA between checkpoints, layer {layer_label(layer)}, {head} head",
-                "CKA",
-                head,
-                "step",
-                [str(int(s)) for s in steps[at]],
-                [int(s) for s in steps[at]],
-                [numbers(row) for row in matrix],
-                False,
-                [float(np.nanmin(matrix)), 1.0],
-                "Equal arrangements give 1; a common vector added to all states is not seen.",
-                "Within-question block CKA of every pair of checkpoints; no interval.",
-                question_count(arrays.rows),
-            )
-        )
-    return maps
+def _between(head: str, group: Sequence[LayerPath]) -> Map:
+    """Stack CKA of question means, which has no interval."""
+    title = f"{BETWEEN}, {head} head"
+    stack = [
+        Series(f"cka_between.{head}", title, "CKA", "representation", path.steps, path.between,
+               head=head, layer=path.layer)
+        for path in group
+    ]  # fmt: skip
+    return layer_map(
+        stack,
+        None,
+        map_id=f"cka_between.{head}",
+        title=title,
+        control="Independent states give 0 on average.",
+        caption=f"{CAPTIONS['cka_between']} No interval was computed.",
+        bounds=(0.0, 1.0),
+    )
+
+
+def _step_map(path: LayerPath) -> Map:
+    """Compare checkpoints of one layer with each other."""
+    low = np.nanmin(path.matrix) if np.isfinite(path.matrix).any() else 0.0
+    label = layer_label(path.layer)
+    return Map(
+        f"cka_steps.{path.head}.{label}",
+        f"CKA between checkpoints, layer {label}, {path.head} head",
+        "CKA",
+        path.head,
+        "step",
+        [str(int(s)) for s in path.chosen],
+        [int(s) for s in path.chosen],
+        [numbers(row) for row in path.matrix],
+        False,
+        [float(min(low, 1.0)), 1.0],
+        "Equal arrangements give 1; a common vector added to all states is not seen.",
+        "Within-question block CKA of every pair of checkpoints; no interval. Steps that stand"
+        " out are to be read from the table of longest steps, not from the colours.",
+        path.found["cka_base"].shape[1],
+    )

@@ -18,9 +18,8 @@ from .settings import AnalysisSettings
 ABOUT = (
     "Concentration of the absolute MLP activations at the end of the answer: Hoyer, Gini,"
     " participation ratio, kurtosis and others, with and without massive dimensions (_trimmed)."
-    " Harder questions are reported to have sparser states (2603.03415), to be checked here: the"
-    " table holds the correlation of each question's change with its base margin. Sparser is not"
-    " more interpretable."
+    " Harder questions are reported to have sparser states (2603.03415): the next section looks"
+    " at that. Sparser is not more interpretable."
 )
 
 TITLES = {
@@ -36,38 +35,17 @@ TITLES = {
         "Energy in the largest tenth",
         "1: a tenth of the neurons carries everything.",
     ),
+    "l1": ("L1 norm", "Not divided by the length: it follows the scale too. Low is sparse."),
+    "effective_rank": ("Effective rank over width", "1: all neurons equal; low is sparse."),
+    "l0_own": ("Share above its own mean + 1 sd", "Low is sparse."),
+    "top1_energy": ("Energy in the largest 1 %", "1: they carry everything."),
+    "top5_energy": ("Energy in the largest 5 %", "1: they carry everything."),
+    "top7_energy": ("Energy in the largest 7 %", "1: they carry everything."),
 }
 """What each metric is called, and which way is sparse (docs/methods.md)."""
 
 TESTED = ("hoyer",)
-"""Metrics whose changes enter the ranked table; the others are shown only."""
-
-
-def hoyer(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
-    """Return (sqrt n - L1/L2) / (sqrt n - 1): 1 for one active dimension, 0 for equal ones."""
-    size, root = np.abs(x), np.sqrt(x.shape[-1])
-    ratio = size.sum(axis=-1) / np.maximum(np.sqrt((size**2).sum(axis=-1)), 1e-300)
-    return np.asarray((root - ratio) / (root - 1))
-
-
-def gini(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
-    """Return the Gini index of the absolute values."""
-    size, n = np.sort(np.abs(x), axis=-1), x.shape[-1]
-    total = np.maximum(size.sum(axis=-1), 1e-300)
-    return np.asarray(2 * (size * np.arange(1, n + 1)).sum(axis=-1) / (n * total) - (n + 1) / n)
-
-
-def participation(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
-    """Return (sum x^2)^2 / (n sum x^4): 1 for equal dimensions, 1/n for one."""
-    squares = x**2
-    top, bottom = squares.sum(axis=-1) ** 2, x.shape[-1] * (squares**2).sum(axis=-1)
-    return np.asarray(top / np.maximum(bottom, 1e-300))
-
-
-def kurtosis(x: Float[np.ndarray, "*rest d"]) -> Float[np.ndarray, "*rest"]:
-    """Return mean x^4 / (mean x^2)^2, which is 3 for a Gaussian."""
-    squares = x**2
-    return np.asarray((squares**2).mean(axis=-1) / np.maximum(squares.mean(axis=-1) ** 2, 1e-300))
+"""Metrics whose changes enter the ranked table and are drawn; the others are maps only."""
 
 
 def sparsity(
@@ -98,12 +76,13 @@ def sparsity(
             group = _series(arrays, head, name, steps, each)
             if not all(s.steps.size for s in group):
                 continue
-            curves += _curves(group, weights, arrays.batch_size)
+            if name.removesuffix("_trimmed") in TESTED:
+                curves += _curves(group, weights, arrays.batch_size)
             maps.append(_map(group, weights, name, head))
             rows += _changes(arrays, head, name, each, weights)
             if name in TESTED:
                 series += group
-    notes: tuple[str, ...] = () if curves else ("no sparsity was given: not computed",)
+    notes: tuple[str, ...] = () if maps else ("no sparsity was given: not computed",)
     if beside:
         notes += (f"stored and not shown here: {', '.join(sorted(beside))}",)
     return MeasureResult(

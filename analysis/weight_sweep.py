@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from .accuracy_interval import JOINED, accuracy_band
 from .bootstrap import interval, shared_weights
 from .charts import numbers
 from .curves import available_modes, base_scores, sorted_scores, top_hits
@@ -166,7 +167,7 @@ def _sweep(arrays: RunArrays, mode: str) -> _Sweep:
 
 def _map(sweep: _Sweep, weights: Float[np.ndarray, "draw question"]) -> Map:
     """Show accuracy by weight and step."""
-    bands = [interval(weights @ one.T) for one in sweep.hits]
+    bands = [accuracy_band(one, weights) for one in sweep.hits]
     return Map(
         f"weight_accuracy.{sweep.mode}",
         f"Accuracy by weight of the negative head, {sweep.mode}",
@@ -181,7 +182,7 @@ def _map(sweep: _Sweep, weights: Float[np.ndarray, "draw question"]) -> Map:
         "At w = 0 the first term alone decides.",
         "Rows are weights w of the subtracted head, columns checkpoints (log-spaced).",
         sweep.hits.shape[2],
-        BOOTSTRAP,
+        JOINED,
         [numbers(low) for low, _ in bands],
         [numbers(high) for _, high in bands],
     )

@@ -54,7 +54,7 @@ def weights(
     notes, found_curves, found_maps, series = [], [], [], []
     paths: dict[str, tuple[np.ndarray, list[dict[str, Factors]]]] = {}
     for head in arrays.heads:
-        path = _sorted_path(arrays, head)
+        path = sorted_path(arrays, head)
         if path is None:
             notes.append(f"no adapters of head {head} were given: its weights are not described")
             continue
@@ -80,7 +80,7 @@ def weights(
     )
 
 
-def _sorted_path(
+def sorted_path(
     arrays: RunArrays, head: str
 ) -> tuple[Int[np.ndarray, " step"], list[dict[str, Factors]]] | None:
     """Return a head's steps and adapters in order, None where they were not stored."""

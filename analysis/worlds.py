@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from critical_phase.errors import ConfigError
 
+from .causal_evidence import Intervention
 from .inputs import Rows
 from .planted_arrays import (
     adapters_of,
@@ -52,6 +53,10 @@ class PlantedRun:
     )
     rows_in: dict[str, Rows] = field(default_factory=dict)
     """Rows of every context."""
+    interventions: tuple[Intervention, ...] = ()
+    """What interventions would find."""
+    logs: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    """Training log of a head where it is planted."""
 
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Return the steps, the same for every head."""
@@ -76,6 +81,13 @@ class PlantedRun:
             first = np.searchsorted(self.rows.question, self.rows.question)
             return np.asarray(path[:, first])
         return path
+
+    def residual_at(
+        self, head: str, step: int, layer: int, position: str
+    ) -> Float[np.ndarray, "row d"]:
+        """Return one step of the residual stream."""
+        at = int(np.flatnonzero(self.step_list == step)[0])
+        return np.asarray(self.residual(head, layer, position)[at])
 
     def base_residual(self, layer: int, position: str) -> Float[np.ndarray, "row d"]:
         """Return the residual stream without an adapter."""
@@ -118,6 +130,10 @@ class PlantedRun:
         """Return the LoRA factors per step."""
         return self.weights.get(head, [])
 
+    def base_weight(self, module: str) -> Float[np.ndarray, "out in"] | None:
+        """Return the base's weight of one module, where a test put one."""
+        return self.tables.get(f"base_weight/{module}")
+
     @property
     def contexts(self) -> tuple[str, ...]:
         """Return the names of the planted contexts."""
@@ -149,8 +165,10 @@ class PlantedRun:
         return {k.removeprefix(prefix): v for k, v in self.tables.items() if k.startswith(prefix)}
 
     def training_log(self, head: str) -> dict[str, np.ndarray]:
-        """Return a falling loss."""
-        steps = self.step_list[1:]
+        """Return the planted log, else a falling loss."""
+        if head in self.logs:
+            return self.logs[head]
+        steps = np.sort(self.step_list)[1:]
         return {
             "step": steps,
             "examples": steps * self.batch_size,

@@ -50,7 +50,7 @@ class AdapterSlot:
         self._biases: Biases = []
         self.model: PreTrainedModel = wrapper.get_base_model()
         self._plain = _is_plain(first)
-        self.merged: bool = self._can_merge()
+        self.merged: bool = self._can_merge(first)
         """Whether the update is added to the weights instead of run beside them."""
         if self.merged:
             self._weights = [layer.get_base_layer().weight for layer in self._layers]
@@ -186,12 +186,12 @@ class AdapterSlot:
             for layer in self._layers:
                 layer.merged_adapters = [] if beside else ["default"]
 
-    def _can_merge(self) -> bool:
+    def _can_merge(self, checkpoint: Checkpoint) -> bool:
         linear = all(
             type(layer.get_base_layer()).__name__ in ("Linear", "Conv1D") for layer in self._layers
         )
         dtypes = {parameter.dtype for parameter in self.model.parameters()}
-        return self._plain and linear and dtypes == {torch.float32}
+        return _is_plain(checkpoint) and linear and dtypes == {torch.float32}
 
     def _live(self) -> dict[str, torch.Tensor]:
         """Look the adapter's tensors up in the model again, by name: a stale alias is seen."""

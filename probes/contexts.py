@@ -24,7 +24,7 @@ AGAIN = "again"
 """The context that changes nothing but how rows are laid out: a second scoring."""
 SCALED = "scaled"
 """The kind of context that changes nothing but the size of the adapter's update."""
-_SCALED = re.compile(r"scaled-(\d+(?:\.\d+)?)")
+_SCALED = re.compile(r"scaled-(?=.*[1-9])(\d+(?:\.\d+)?)")
 _SHOTS = re.compile(r"shots-(\d+)(?:@(\d+))?")
 _BLANK_LINE = "\n\n"
 

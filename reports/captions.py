@@ -8,7 +8,7 @@ from critical_phase.reports.style import TRIM, number, words
 LINKS = {"", "of", "at", "in", "by", "the", "layer"}
 """Words a title must not end with."""
 
-RATIOS = {"perplexity"}
+RATIOS = {"perplexity", "snr"}
 """Groups of curves whose values are compared by their ratio."""
 
 

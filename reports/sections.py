@@ -38,10 +38,33 @@ SECTIONS = (
         "whether it moved before or after accuracy.",
     ),
     (
+        "second_scoring",
+        "Is it above the noise?",
+        "How far score changes stand above the noise of computing them, from scoring the same "
+        "checkpoints twice.",
+    ),
+    (
+        "collapse",
+        "Does the change only grow?",
+        "Whether an early change of the scores, made as large as the last one, would already give "
+        "the same accuracy.",
+    ),
+    (
+        "decomposition",
+        "Which head gives the gain",
+        "What each head adds to the base model's accuracy alone, and what only both together add.",
+    ),
+    (
         "normalisations",
         "Score rules and question-blind controls",
         "Whether the result depends on how scores are compared (sum, per character, per token, per "
         "byte, PMI), and how well answers can be told apart without their question.",
+    ),
+    (
+        "baselines",
+        "Surface baselines",
+        "What can be guessed from the wording of the answers, and whether the heads' score changes "
+        "follow it.",
     ),
     (
         "difficulty",
@@ -73,9 +96,36 @@ SECTIONS = (
         "what can be read out, not what the model uses.",
     ),
     (
+        "readout_gap",
+        "Knowing and saying",
+        "Whether the activations tell the right answer before the scores do.",
+    ),
+    (
+        "step_transfer",
+        "Probes carried between steps",
+        "Whether a probe of one checkpoint still reads another, and how far its direction turns.",
+    ),
+    (
+        "probe_confirmation",
+        "Other kinds of probe",
+        "Whether probes of other kinds, and a code length, agree with the ones above.",
+    ),
+    (
         "similarity",
         "Similarity of representations",
         "How much the geometry of the activations stays the same from step to step.",
+    ),
+    (
+        "movement",
+        "What the movement is made of",
+        "Whether hidden states moved by one vector, by question, or so that right answers part "
+        "from wrong ones, and whether both heads move the same way.",
+    ),
+    (
+        "geometry",
+        "Forms of similarity",
+        "The last step against the base in every form of similarity, each beside what unrelated "
+        "states would give.",
     ),
     (
         "attention",
@@ -83,14 +133,52 @@ SECTIONS = (
         "Where each attention head looks when it reads the end of an answer.",
     ),
     (
+        "attention_moves",
+        "Attention heads that moved",
+        "Which attention heads changed abruptly, how much and at which step.",
+    ),
+    (
+        "attention_spans",
+        "Attention by kind of token",
+        "Whether attention goes to the question or to the answer, and whether a head looks "
+        "elsewhere on right answers than on wrong ones.",
+    ),
+    (
         "sparsity",
         "Sparsity",
         "Whether few or many neurons carry the activation.",
     ),
     (
+        "sparsity_difficulty",
+        "Sparsity against difficulty",
+        "Whether states are sparser because a question is hard, or because training changed them.",
+    ),
+    (
+        "state_rank",
+        "Directions of the states",
+        "Over how many directions the states of different questions spread.",
+    ),
+    (
         "weights",
         "Weights",
         "How far, and in which direction, the adapters moved.",
+    ),
+    (
+        "weight_spaces",
+        "Spaces and turns of the updates",
+        "Which directions the updates write to, whether both heads use the same ones, and where "
+        "the path of the weights turns.",
+    ),
+    (
+        "intruders",
+        "Intruder dimensions",
+        "Whether the updates bring leading directions that the base weights do not have.",
+    ),
+    (
+        "instability",
+        "Signs of instability",
+        "Spikes of loss and gradient, sharp turns and collapsing attention, and whether they fall "
+        "on the jump.",
     ),
     (
         "tokens",
@@ -109,6 +197,7 @@ ROW_NAMES = {
     "module": "module",
     "step": "step",
     "weight": "weight w",
+    "size": "size of the change",
 }
 
 

@@ -98,6 +98,8 @@ def quantity_name(quantity: str) -> str:
         "accuracy": "accuracy",
         "margin": "margin",
         "probe_top1": "linear-probe accuracy",
+        "probe_pairs": "right pairs of the linear probe",
+        "readout_gap": "probe minus scores",
         "displacement": "displacement of activations",
         "constant_shift": "share of one constant shift",
         "attention_js": "attention change (Jensen-Shannon)",

@@ -7,10 +7,10 @@ from critical_phase.analysis.cka import (
     biased_cka,
     block_cka,
     block_features,
-    cka_matrix,
     debiased_cka,
     plain_block_cka,
 )
+from critical_phase.analysis.cka_pairs import cka_matrix
 from critical_phase.analysis.displacement import constant_shift, relative_displacement
 from critical_phase.analysis.planted_arrays import rows_of
 
@@ -52,7 +52,7 @@ def test_shared_question_effects_do_not_count_within_questions(make_rows, rng):
     assert block(rows, x, y)[0] == pytest.approx(0, abs=0.03)
 
 
-@pytest.mark.parametrize("width", [5, 60])
+@pytest.mark.parametrize("width", [1, 2, 5, 60])
 def test_block_cka_equals_the_written_out_sum(width, make_rows, rng):
     rows = make_rows([2, 3, 4, 5, 3, 3], rng)
     x = rng.normal(size=(20, width))
@@ -71,6 +71,18 @@ def test_jackknife_pseudo_values_leave_questions_out_exactly(make_rows, rng):
     other = make_rows([3] * 11, rng)
     without = block(other, x[keep], y[keep])[0]
     assert pseudo[5] == pytest.approx(12 * whole - 11 * without, abs=1e-9)
+
+
+def test_features_of_many_rows_and_grams_of_few_give_the_same(make_rows, rng):
+    rows = make_rows([4] * 30, rng)
+    x = rng.normal(size=(120, 14))
+    y = x + rng.normal(size=x.shape)
+    tables = [block_features(rows, one) for one in (x, y)]
+    wide = [block_features(rows, np.hstack([one, 0 * one])) for one in (x, y)]
+    assert (tables[0].gram is None, wide[0].gram is None) == (True, False)
+    (value, pseudo), (other, others) = block_cka(*tables), block_cka(*wide)
+    assert value == pytest.approx(other, abs=1e-13)
+    np.testing.assert_allclose(pseudo, others, atol=1e-9)
 
 
 @settings(max_examples=25, deadline=None)

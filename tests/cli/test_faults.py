@@ -155,7 +155,9 @@ def test_a_step_with_values_that_are_no_numbers_is_reported_and_left_out_of_meas
     arrays = StoredRun(RunFolder(run))
     assert arrays.activation_steps("positive").tolist() == [0, 1, 3, 4, 5]
     assert arrays.steps("positive").tolist() == [0, 1, 2, 3, 4, 5]
-    assert np.isfinite(arrays.residual("positive", 0, "question_end")).all()
+    path = arrays.residual("positive", 0, "question_end")
+    assert np.isfinite(path).all()
+    np.testing.assert_array_equal(arrays.residual_at("positive", 3, 0, "question_end"), path[2])
     shown = probe("analyze", run, "--draws", 20, "--permutations", 20)
     assert shown.code == 0, shown.err
     warnings = json.loads((run / "analysis/findings.json").read_text())["warnings"]

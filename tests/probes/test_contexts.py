@@ -18,7 +18,7 @@ from critical_phase.probes import (
     demonstrations,
     make_plan,
 )
-from critical_phase.probes.contexts import ContextRequest, shuffled
+from critical_phase.probes.contexts import ContextRequest, adapter_scale, shuffled
 
 NAMES = ["answer_only", "domain", "shuffled", "filler", "shots-2", "shots-2@7"]
 CLOZE, PLAIN = PROMPTS["cloze"], PROMPTS["plain"]
@@ -56,9 +56,12 @@ def test_rows_are_those_of_the_main_plan(name: str, tokenizer: Any, plan: Plan) 
 
 
 def test_a_second_scoring_has_the_tokens_of_the_run(tokenizer: Any) -> None:
-    main, again = make_plan(ASKED, tokenizer, CLOZE), plan_of("again", tokenizer)
-    assert (again.prompts, again.answers, again.sha256) == (main.prompts, main.answers, main.sha256)
-    assert again.prompt_format == "cloze/again"
+    main = make_plan(ASKED, tokenizer, CLOZE)
+    for name in ("again", "scaled-2.5"):
+        plan = plan_of(name, tokenizer)
+        assert (plan.prompts, plan.sha256) == (main.prompts, main.sha256)
+        assert plan.prompt_format == f"cloze/{name}"
+    assert (adapter_scale("scaled-2.5"), adapter_scale("again")) == (2.5, 1.0)
 
 
 def test_the_answer_alone_follows_the_first_token(tokenizer: Any) -> None:
@@ -129,7 +132,10 @@ def test_drawn_shots_are_the_same_for_all_questions_and_another_draw_differs(
     assert len(starts) == 1
 
 
-@pytest.mark.parametrize("name", ["shots", "shots-", "shots-2@", "answer", "shots-2@x"])
+@pytest.mark.parametrize(
+    "name",
+    ["shots", "shots-", "shots-2@", "answer", "shots-2@x", "scaled", "scaled-0.0", "scaled-x"],
+)
 def test_an_unknown_context_is_refused(name: str, tokenizer: Any) -> None:
     with pytest.raises(ConfigError, match=f"no context '{name}'"):
         plan_of(name, tokenizer)
@@ -163,4 +169,4 @@ def test_nothing_before_an_answer_needs_a_first_token(
 
 
 def test_every_context_is_tested_here() -> None:
-    assert {context_kind(name) for name in NAMES} | {"again"} == set(CONTEXTS)
+    assert {context_kind(name) for name in NAMES} | {"again", "scaled"} == set(CONTEXTS)

@@ -54,7 +54,8 @@ def test_the_answer_comes_first(planted: Path) -> None:
 def test_sections_come_in_reading_order(planted: Path) -> None:
     names = ["answer", "curves", "controls", "change-points", "changes",
              "normalisations", "difficulty", "calibration", "weight-sweep", "side-effects",
-             "linear-probes", "similarity", "attention", "sparsity", "weights", "tokens",
+             "linear-probes", "similarity", "movement", "geometry", "attention", "sparsity",
+             "weights", "tokens",
              "verdicts", "caveats",
              "provenance"]  # fmt: skip
     text = planted.read_text()

@@ -6,9 +6,16 @@ from typing import Any
 
 import click
 
-from critical_phase.analysis import AnalysisSettings, MeasureResult, analyze, to_json
+from critical_phase.analysis import (
+    MEASURES,
+    AnalysisSettings,
+    FailedMeasure,
+    MeasureResult,
+    analyze,
+    to_json,
+)
 from critical_phase.atomic import write_json, write_text
-from critical_phase.cli.console import bar, result, result_json
+from critical_phase.cli.console import bar, result, result_json, say
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.result_csv import measure_csv
 from critical_phase.cli.run_folder import RunFolder, open_run, update_record
@@ -42,6 +49,7 @@ def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> 
         done = analyze(arrays, chosen, progress=_counted(progress))
     for name, measure in done.measures.items():
         _write_measure(run, name, measure)
+    _note_failures(run, done.failed)
     findings: dict[str, Any] = to_json(done)["findings"]
     write_json(run.analysis / "findings.json", findings)
     update_record(run, command, headline=done.headline)
@@ -50,8 +58,6 @@ def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> 
 
 def number_of_measures() -> int:
     """Count the measures that an analysis runs."""
-    from critical_phase.analysis import MEASURES
-
     return len(MEASURES)
 
 
@@ -71,6 +77,20 @@ def _write_measure(run: RunFolder, name: str, measure: MeasureResult) -> None:
     write_text(run.analysis / f"{name}.csv", measure_csv(to_json(measure)))
 
 
+def failed_path(run: RunFolder, measure: str) -> Path:
+    """Return where the traceback of a failed measure lies."""
+    return run.path / "failed" / f"analyze-{measure}.json"
+
+
+def _note_failures(run: RunFolder, failed: tuple[FailedMeasure, ...]) -> None:
+    """Write what failed, and take back the notes of measures that work now."""
+    for name in MEASURES:
+        failed_path(run, name).unlink(missing_ok=True)
+    for one in failed:
+        note = {"schema_version": 1, "command": "analyze", "traceback": one.traceback}
+        write_json(failed_path(run, one.measure), note | one.finding)
+
+
 @click.command("analyze")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--draws", type=int, help="Question-bootstrap draws (1000).")
@@ -79,12 +99,21 @@ def _write_measure(run: RunFolder, name: str, measure: MeasureResult) -> None:
 @click.option("--seed", type=int, help="Seed of every random draw (0).")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'analyze'.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings.json.")
-def command(*, path: Path, config: Path | None, as_json: bool, **given: object) -> None:
+def command(*, path: Path, config: Path | None, as_json: bool, **given: object) -> int:
     """Locate the jump of the run at PATH and what moved with it."""
     settings = resolve(AnalyzeSettings, "analyze", config, **given)
     findings = analyze_run(path, settings, command=command_line())
     if as_json:
         result_json(findings)
-        return
-    result(str(findings.get("sentence", "")))
-    result(str(path / "analysis" / "findings.json"))
+    else:
+        result(str(findings.get("sentence", "")))
+        result(str(path / "analysis" / "findings.json"))
+    return say_failures(open_run(path), findings)
+
+
+def say_failures(run: RunFolder, findings: dict[str, Any]) -> int:
+    """Name every measure that failed; return the exit code."""
+    for one in findings["failed"]:
+        where = failed_path(run, one["measure"])
+        say(f"failed {one['measure']}: {one['error']}: {one['message']} ({where})")
+    return 3 if findings["failed"] else 0

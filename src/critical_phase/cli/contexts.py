@@ -10,9 +10,10 @@ from critical_phase.checkpoints import (
     questions_sha256,
     read_questions,
 )
-from critical_phase.cli.collect import Prepared, collect_prepared, prepare, stop_on_interrupt
+from critical_phase.cli.collect import Prepared, collect_prepared, prepare
 from critical_phase.cli.console import bar
 from critical_phase.cli.engine_options import HERE, EngineChoice
+from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.layout_note import layout_note
 from critical_phase.cli.run_folder import RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings
@@ -26,8 +27,11 @@ from critical_phase.probes import (
     demonstrations,
 )
 from critical_phase.probes import CollectSettings as ProbeSettings
+from critical_phase.probes.contexts import AGAIN, adapter_scale
 
 FOLDER = "contexts"
+AGAIN_SHARE = 3
+"""A second scoring has passes of at most this part of the tokens, so that all else differs too."""
 
 
 def context_names(text: str) -> tuple[str, ...]:
@@ -138,7 +142,7 @@ def collect_plan(
             plan,
             ready.units,
             source=source_of(ready.record, settings),
-            settings=ProbeSettings(collectors=(), batch_tokens=settings.batch_tokens),
+            settings=context_settings(name, settings),
             provenance={
                 "run_id": ready.record["name"],
                 "context": name,
@@ -150,6 +154,21 @@ def collect_plan(
             progress=lambda done: update(done.finished),
             stop=stop,
         )
+
+
+def context_settings(name: str, settings: CollectSettings) -> ProbeSettings:
+    """Say how the rows of a context go through the model: scores alone.
+
+    A second scoring shares nothing with the first one: single rows in smaller batches.
+    """
+    if name != AGAIN:
+        return ProbeSettings(
+            collectors=(),
+            batch_tokens=settings.batch_tokens,
+            adapter_scale=adapter_scale(name),
+        )
+    tokens = max(1, settings.batch_tokens // AGAIN_SHARE)
+    return ProbeSettings(collectors=(), batch_tokens=tokens, layout="naive")
 
 
 def _note(

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
-from critical_phase.cli.analyze import analyze_run
+from critical_phase.cli.analyze import analyze_run, say_failures
 from critical_phase.cli.collect import collect_run
 from critical_phase.cli.console import result, result_json, say
-from critical_phase.cli.run_folder import update_record
+from critical_phase.cli.contexts import collect_with
+from critical_phase.cli.run_folder import open_run, update_record
 from critical_phase.cli.settings import (
     AnalyzeSettings,
     CollectSettings,
@@ -20,9 +21,13 @@ from critical_phase.cli.settings import (
     command_line,
 )
 from critical_phase.cli.train import train_run
+from critical_phase.probes.contexts import AGAIN
 from critical_phase.reports import write_index, write_report
 
 Made = TypeVar("Made")
+
+SCORED_TWICE = "log:8"
+"""Steps that are scored a second time, for the noise floor."""
 
 
 class Stages:
@@ -70,6 +75,8 @@ def run_demo(out: Path, *, seed: int = 0, command: str = "probe demo") -> dict[s
     stages = Stages()
     run = stages.run("train", lambda: train_run(out, TrainSettings(seed=seed), command=command))
     stages.run("collect", lambda: collect_run(out, CollectSettings(seed=seed)))
+    twice = CollectSettings(seed=seed, checkpoints=SCORED_TWICE)
+    stages.run("score again", lambda: collect_with(out, (AGAIN,), twice))
     findings = stages.run("analyze", lambda: analyze_run(out, AnalyzeSettings()))
     update_record(run, "", kind="demo")
     report = stages.run("report", lambda: write_report(out))
@@ -81,14 +88,15 @@ def run_demo(out: Path, *, seed: int = 0, command: str = "probe demo") -> dict[s
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), help="Folder.")
 @click.option("--seed", type=int, default=0, help="Seed of the fine-tuning.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(*, out: Path, seed: int, as_json: bool) -> None:
+def command(*, out: Path, seed: int, as_json: bool) -> int:
     """Show a real jump on the embedded model: train, collect, analyse, report."""
     done = run_demo(out, seed=seed, command=command_line())
     if as_json:
         result_json({"schema_version": 1, **done})
-        return
-    total = sum(row["seconds"] for row in done["stages"])
-    say(f"total: {total:.1f} s, peak memory {peak_bytes() / 1e6:.0f} MB")
-    result("")
-    result(str(done["findings"].get("sentence", "")))
-    result(f"report: {done['report']}")
+    else:
+        total = sum(row["seconds"] for row in done["stages"])
+        say(f"total: {total:.1f} s, peak memory {peak_bytes() / 1e6:.0f} MB")
+        result("")
+        result(str(done["findings"].get("sentence", "")))
+        result(f"report: {done['report']}")
+    return say_failures(open_run(out), done["findings"])

@@ -26,6 +26,7 @@ COMMANDS = {
     "score": ("score", "Print how often a model, or two heads on it, is right."),
     "effects": ("effects", "Measure drift from the base, another task and gradient noise."),
     "analyze": ("analyze", "Turn stored arrays into curves, change points and findings."),
+    "seeds": ("seeds", "Analyse several runs that differ in their seed together."),
     "report": ("report", "Write the page of a run, or the index of all runs."),
     "browse": ("browse", "Open a report, or the index of runs, in the web browser."),
     "status": ("status", "Show which units of a run are done, missing or failed."),
@@ -33,6 +34,7 @@ COMMANDS = {
     "export": ("export", "Copy stored files to float32 HDF5, npz or safetensors."),
     "sites": ("sites", "List the places of a model that can be hooked."),
     "organism": ("organism", "Make the embedded model, or a sibling, anew."),
+    "selftest": ("selftest", "Run the analysis on worlds with a known truth: error rates."),
 }
 
 

@@ -3,24 +3,17 @@
 The one place that knows both the store and the analysis: neither knows the other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from critical_phase.analysis import Rows
-from critical_phase.checkpoints import (
-    Checkpoint,
-    Series,
-    has_factors,
-    low_rank_factors,
-    read_log,
-    read_questions,
-)
-from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, elsewhere_of, read_record
+from critical_phase.analysis import Intervention, Rows
+from critical_phase.checkpoints import Series, read_log, read_questions
+from critical_phase.cli.base_weights import BaseWeights
+from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
 from critical_phase.cli.stored_contexts import (
     StoredContexts,
     StoredEffects,
@@ -29,12 +22,12 @@ from critical_phase.cli.stored_contexts import (
     rows_of,
     stored_steps,
 )
+from critical_phase.cli.stored_interventions import read_interventions
+from critical_phase.cli.stored_series import Factors, factors_at, not_collected, stored_series
 from critical_phase.cli.token_texts import read_token_texts
 from critical_phase.cli.unusable import Unusable, unusable
-from critical_phase.errors import CheckpointError, StoreError
+from critical_phase.errors import StoreError
 from critical_phase.probes import read_activations, read_attrs, read_scores
-
-Factors = dict[str, tuple[np.ndarray, np.ndarray, float]]
 
 
 class StoredRun:
@@ -49,6 +42,7 @@ class StoredRun:
         self._run = run
         record = read_record(run)
         self.batch_size = int(record["recipe"]["batch_size"])
+        self._base_weights = BaseWeights(str(record.get("model", "")))
         self._steps = {head: stored_steps(run.path / "scores" / head) for head in (BASE, *HEADS)}
         if not self._steps[BASE]:
             raise StoreError(
@@ -57,7 +51,7 @@ class StoredRun:
                 fix=f"probe collect {run.path}",
             )
         self.heads = tuple(head for head in HEADS if self._steps[head])
-        self._series, gone = _series_of(run, self.heads)
+        self._series, gone = stored_series(run, self.heads)
         self._scores: dict[str, np.ndarray] = {}
         self._contexts = StoredContexts(run, self.rows)
         self._effects = StoredEffects(run)
@@ -65,7 +59,7 @@ class StoredRun:
         self.notes = (
             *record.get("warnings", []),
             *gone,
-            *self._missing(),
+            *not_collected(self._series, self._steps),
             *self._failed(),
             *self._contexts.notes,
         )
@@ -112,7 +106,15 @@ class StoredRun:
 
     def residual(self, head: str, layer: int, position: str) -> Float[np.ndarray, "step row d"]:
         """Residual stream of one layer at one position."""
-        return self._stack(head, "residual", layer)[:, :, self.positions.index(position)]
+        at = self.positions.index(position)
+        return self._stack(head, "residual", layer, lambda values: values[:, at])
+
+    def residual_at(
+        self, head: str, step: int, layer: int, position: str
+    ) -> Float[np.ndarray, "row d"]:
+        """One step of `residual`."""
+        values = read_activations(self._run.activations(head, step), "residual", layer)
+        return values[:, self.positions.index(position)]
 
     def base_residual(self, layer: int, position: str) -> Float[np.ndarray, "row d"]:
         """The same without an adapter."""
@@ -154,11 +156,11 @@ class StoredRun:
         """Per stored step: module name to (A, B, scaling); empty where there are no factors."""
         if head not in self._series:
             return []
-        saved = {item.step: item for item in self._series[head].checkpoints}
-        chosen = [saved[step] for step in self._steps[head] if step in saved]
-        if len(chosen) != len(self._steps[head]) or not all(map(has_factors, chosen)):
-            return []
-        return [low_rank_factors(item) for item in chosen]
+        return factors_at(self._series[head], self._steps[head])
+
+    def base_weight(self, module: str) -> Float[np.ndarray, "out in"] | None:
+        """Weight of one adapted module of the base; None where it is not on this disk."""
+        return self._base_weights.read(module)
 
     def training_log(self, head: str) -> dict[str, np.ndarray]:
         """Columns of the training log by name; empty where there is none in our form."""
@@ -190,6 +192,11 @@ class StoredRun:
         """The same without an adapter."""
         return self._contexts.base_scores(context)
 
+    @cached_property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """What interventions in the model found."""
+        return read_interventions(self._run.path)
+
     def effect_steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Steps of a head that have side effects stored; `base` has step 0."""
         return np.array(self._effects.steps(head), dtype=np.int64)
@@ -215,18 +222,6 @@ class StoredRun:
                 check_adapters(self._contexts.files(name, head), saved, fix)
             fix = f"probe effects {self._run.path} --overwrite"
             check_adapters(self._effects.files(head), saved, fix)
-
-    def _missing(self) -> list[str]:
-        """Name the steps that have an adapter and no scores."""
-        found = []
-        for head, series in self._series.items():
-            missing = [str(s) for s in series.steps if s not in self._steps[head]]
-            if missing:
-                found.append(
-                    f"{head}: {len(missing)} of {len(series.steps)} saved steps were not collected"
-                    f" ({', '.join(missing[:8])}{', ...' if missing[8:] else ''})"
-                )
-        return found
 
     def _failed(self) -> list[str]:
         """Name the units that failed and were not repaired."""
@@ -269,9 +264,21 @@ class StoredRun:
     def _base(self, dataset: str, layer: int | None) -> np.ndarray:
         return read_activations(self._run.activations(BASE, 0), dataset, layer)
 
-    def _stack(self, head: str, dataset: str, layer: int | None) -> np.ndarray:
+    def _stack(
+        self,
+        head: str,
+        dataset: str,
+        layer: int | None,
+        part: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+    ) -> np.ndarray:
+        """Read a dataset at every step into one array: never more than one step beside it."""
         paths = [self._run.activations(head, step) for step in self._kept(head)]
-        return np.stack([read_activations(path, dataset, layer) for path in paths])
+        first = part(read_activations(paths[0], dataset, layer))
+        table = np.empty((len(paths), *first.shape), first.dtype)
+        table[0] = first
+        for index, path in enumerate(paths[1:], start=1):
+            table[index] = part(read_activations(path, dataset, layer))
+        return table
 
 
 def stored_datasets(path: Path) -> tuple[str, ...]:
@@ -284,31 +291,3 @@ def stored_datasets(path: Path) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _series_of(run: RunFolder, heads: Sequence[str]) -> tuple[dict[str, Series], list[str]]:
-    """List the checkpoints of heads, and say which of those made elsewhere are gone."""
-    elsewhere, found, gone = elsewhere_of(run), {}, []
-    for head in heads:
-        if run.head(head).is_dir():
-            found[head] = run.series(head)
-        elif head in elsewhere:
-            try:
-                found[head] = _noted(elsewhere[head]) or run.series(head)
-            except CheckpointError as error:
-                gone.append(f"{head}: weights are left out, {error.args[0]}")
-    return found, gone
-
-
-def _noted(entry: Mapping[str, Any]) -> Series | None:
-    """Return full weights as they were when they were collected; hashing them takes long."""
-    if entry["kind"] != "full":
-        return None
-    noted = {int(step): value for step, value in entry["checkpoints"].items()}
-    return Series(
-        tuple(
-            Checkpoint(step, Path(noted[step]["path"]), noted[step]["sha256"], "full")
-            for step in sorted(noted)
-        ),
-        (),
-    )

@@ -4,6 +4,7 @@ Precedence: command line, then PROBE_* variables (both through Click), then the
 section of --config, then the default here.
 """
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import click
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from critical_phase.errors import ConfigError
 
@@ -146,4 +148,13 @@ def _explain(error: ValidationError, kind: type[Settings], config: Path | None) 
     message = f"setting {key}: {first['msg'].lower()}, found {first['input']!r}"
     if first["type"] == "string_type" and isinstance(first["input"], int):
         return ConfigError(message, where=where, fix="put quotes around it")
+    if first["type"] == "literal_error":
+        return ConfigError(message, where=where, fix=_choose(first))
     return ConfigError(message, where=where)
+
+
+def _choose(first: ErrorDetails) -> str:
+    """Name the value that was meant, or all that there are; pydantic lists them in one text."""
+    known = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
+    near = get_close_matches(str(first["input"]), known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"

@@ -12,6 +12,8 @@ from critical_phase.errors import StoreError
 from critical_phase.probes import read_attrs, read_effects, read_plan, read_scores
 
 CONTEXTS = "contexts"
+OWN_TEXT = ("again", "scaled-")
+"""Contexts that hold the run's own texts, in other batches or under scaled adapters."""
 SECOND = "second"
 """The one context that holds another task."""
 COLLECT = "probe collect RUN --contexts {}"
@@ -78,6 +80,7 @@ class StoredContexts:
     def __init__(self, run: RunFolder, rows: Rows) -> None:
         """Look at what is stored and leave out what cannot be compared, with a note."""
         self.notes: tuple[str, ...] = ()
+        self._run = run
         self._folders: dict[str, RunFolder] = {}
         self._rows: dict[str, Rows] = {}
         self._read: dict[tuple[str, str], np.ndarray] = {}
@@ -144,10 +147,18 @@ class StoredContexts:
         files = [context.scores(h, s) for h in (BASE, *HEADS)
                  for s in stored_steps(context.path / "scores" / h)]  # fmt: skip
         check_same(files, "plan_sha256", "plan", f"{repeat} --overwrite")
+        if name.startswith(OWN_TEXT) and not self._same_plan(context):
+            self._leave(name, f"its rows are not those of the run; {repeat} --overwrite")
+            return
         self._folders[name], self._rows[name] = context, rows
         failed = sorted(path.stem for path in (context.path / "failed").glob("*.json"))
         if failed:
             self.notes += (f"context {name}: failed and left out: {', '.join(failed)}",)
+
+    def _same_plan(self, context: RunFolder) -> bool:
+        """Say whether a context holds the very tokens of the run."""
+        found = [read_attrs(run.scores(BASE, 0))["plan_sha256"] for run in (self._run, context)]
+        return bool(found[0] == found[1])
 
     def _leave(self, name: str, why: str) -> None:
         self.notes += (f"context {name} is left out: {why}",)

@@ -1,0 +1,223 @@
+"""Measure `attention_spans`: what kind of token each attention head looks at, on which answers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .activations import sorted_steps
+from .bootstrap import interval, shared_weights
+from .charts import layer_map
+from .inputs import RunArrays, mean_by_question, question_count
+from .random_labels import random_labels
+from .results import Map, MeasureResult, Table, column
+from .series import question_series
+from .settings import AnalysisSettings
+
+ABOUT = (
+    "Share of the attention at the end of the answer that goes to the question, to the answer"
+    " itself, to its last token, and to tokens that followed an earlier copy of the last token"
+    " (induction). The table asks whether a head looks elsewhere on right answers than on wrong"
+    " ones of the same question, and whether training changed that. Where a head looks need not"
+    " matter for the output."
+)
+
+SPANS = {
+    "sink_mass": "first token",
+    "question_mass": "question",
+    "answer_mass": "answer before its last token",
+    "self_mass": "last token",
+    "induction_mass": "induction",
+}
+"""Stored masses that are compared, and the kind of token each is on."""
+
+MAPPED = ("question_mass", "answer_mass", "self_mass", "induction_mass")
+"""Masses shown per layer here; the sink is shown per attention head beside the drift."""
+
+MOST_ROWS = 25
+"""Attention heads listed for each adapter head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How one attention head treats right answers otherwise than wrong ones."""
+
+    head: str
+    span: str
+    layer: int
+    attention_head: int
+    first: float
+    """Mass right minus wrong within question, at the first checkpoint."""
+    change: float
+    """Last minus first."""
+    interval: tuple[float, float]
+    """95 % question bootstrap of the change."""
+    z: float
+    """Change over its spread where the right answer is chosen at random."""
+    p: float
+    """Largest z of all heads and spans under random right answers (max-T)."""
+
+
+def attention_spans(
+    arrays: RunArrays,
+    settings: AnalysisSettings,
+    done: Mapping[str, MeasureResult] | None = None,
+) -> MeasureResult:
+    """Show masses per layer and compare them between right and wrong answers.
+
+    Args:
+        arrays: The run.
+        settings: Seed, draws and permutations.
+        done: Results of earlier measures; not needed here.
+
+    Returns:
+        Maps of masses, and a table of the attention heads that treat right answers differently;
+        facts hold all of them by adapter head, strongest first.
+    """
+    about = ("attention_spans", "Attention by kind of token", ABOUT, "docs/methods.md")
+    weights = shared_weights(question_count(arrays.rows), settings)
+    random = random_labels(
+        arrays.rows, settings.permutations, np.random.default_rng([settings.seed, 40])
+    )
+    maps: list[Map] = []
+    gaps: dict[str, list[Gap]] = {}
+    for head in arrays.heads:
+        order, steps = sorted_steps(arrays, head)
+        masses = _masses(arrays, head)
+        if not masses or steps.size < 2:
+            continue
+        for name in MAPPED:
+            if name in masses and np.any(masses[name]):
+                maps.append(_map(arrays, head, name, masses[name], order, steps, weights))
+        gaps[head] = _gaps(arrays, head, masses, order, weights, random)
+    if not gaps:
+        return MeasureResult(*about, {}, ("no attention was given: not computed",))
+    return MeasureResult(
+        *about,
+        {"permutations": settings.permutations, "draws": settings.draws, "seed": settings.seed},
+        (),
+        (),
+        tuple(maps),
+        (_table(gaps),),
+        facts={"gaps": gaps},
+    )
+
+
+def _masses(
+    arrays: RunArrays, head: str
+) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
+    """Return the masses that are compared; the other summaries, as large, are let go."""
+    stored = arrays.attention_summary(head) if arrays.attention_heads else {}
+    return {name: stored[name] for name in SPANS if name in stored}
+
+
+def _map(
+    arrays: RunArrays,
+    head: str,
+    name: str,
+    values: Float[np.ndarray, "step layer attention_head row"],
+    order: Int[np.ndarray, " step"],
+    steps: Int[np.ndarray, " step"],
+    weights: Float[np.ndarray, "draw question"],
+) -> Map:
+    """Average one mass over the attention heads of each layer."""
+    layers = [layer for layer in arrays.layers if layer >= 0]
+    title = f"attention to the {SPANS[name]}" if name != "induction_mass" else "induction attention"
+    group = [
+        question_series(
+            f"{name}.{head}", f"{title}, layer {layer}, {head} head", "share of attention",
+            "representation", steps,
+            np.stack([mean_by_question(arrays.rows, values[t, at].mean(axis=0)) for t in order]),
+            head=head, layer=layer,
+        )
+        for at, layer in enumerate(layers)
+    ]  # fmt: skip
+    first = [float(s.value[0]) for s in group]
+    return layer_map(
+        group,
+        weights,
+        map_id=f"{name}.{head}",
+        title=f"{title[0].upper()}{title[1:]}, {head} head",
+        control=f"At step {int(steps[0])}: {min(first):.3g} to {max(first):.3g} over layers.",
+        caption="Mean over the attention heads of a layer and over all answers.",
+    )
+
+
+def _gaps(
+    arrays: RunArrays,
+    head: str,
+    masses: Mapping[str, Float[np.ndarray, "step layer attention_head row"]],
+    order: Int[np.ndarray, " step"],
+    weights: Float[np.ndarray, "draw question"],
+    random: Float[np.ndarray, "naming row"],
+) -> list[Gap]:
+    """Compare right with wrong answers for all spans and attention heads, strongest first."""
+    layers = [layer for layer in arrays.layers if layer >= 0]
+    starts = np.searchsorted(arrays.rows.question, np.arange(question_count(arrays.rows)))
+    found: list[tuple[str, int, int, np.ndarray]] = []
+    for name, layer, at, first, moved in _columns(masses, order):
+        change = random @ moved
+        spread = float(change[1:].std())
+        each = np.add.reduceat(random[0] * moved, starts) * starts.size
+        low, high = interval(weights @ each)
+        known = np.array([random[0] @ first, change[0], float(low), float(high)])
+        z = change / spread if spread > 1e-12 else np.zeros(change.size)
+        found.append((name, layers[layer], at, np.concatenate((known, z))))
+    most = np.max([np.abs(one[3][5:]) for one in found], axis=0)
+    gaps = [
+        Gap(
+            head, name, layer, at, float(v[0]), float(v[1]), (float(v[2]), float(v[3])),
+            float(v[4]), float((1 + (most >= abs(v[4]) - 1e-12).sum()) / (1 + most.size)),
+        )
+        for name, layer, at, v in found
+    ]  # fmt: skip
+    return sorted(gaps, key=lambda gap: -abs(gap.z))
+
+
+def _columns(
+    masses: Mapping[str, Float[np.ndarray, "step layer attention_head row"]],
+    order: Int[np.ndarray, " step"],
+) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
+    """Yield span, layer, attention head, the first mass of every row, and its change."""
+    for name, values in masses.items():
+        first = np.asarray(values[order[0]], dtype=np.float64)
+        moved = np.asarray(values[order[-1]], dtype=np.float64) - first
+        for layer in range(first.shape[0]):
+            for at in range(first.shape[1]):
+                yield name, layer, at, first[layer, at], moved[layer, at]
+
+
+def _table(gaps: Mapping[str, list[Gap]]) -> Table:
+    """List the strongest of each adapter head."""
+    rows: list[list[object]] = [
+        [g.head, SPANS[g.span], g.layer, g.attention_head, g.first, g.change, list(g.interval),
+         g.z, g.p]
+        for group in gaps.values()
+        for g in group[:MOST_ROWS]
+    ]  # fmt: skip
+    tests = ", ".join(
+        f"{sum(g.p <= 0.05 for g in group)} of {len(group)} in the {head} head"
+        for head, group in gaps.items()
+    )
+    columns = [
+        column("head", "head", kind="text"),
+        column("span", "attention to", kind="text"),
+        column("layer", "layer"),
+        column("attention_head", "attention head"),
+        column("first", "right minus wrong, first step", "share"),
+        column("change", "change, last minus first", "share"),
+        column("interval", "interval"),
+        column("z", "over its spread by chance"),
+        column("p", "p", kind="p"),
+    ]
+    caption = (
+        "Attention to a kind of token on the right answer minus that on the wrong answers of the"
+        " same question, and its change over training: last minus first checkpoint, 95 % question"
+        " bootstrap. Control: a candidate of each question named right at random; p is that of"
+        f" the largest over all attention heads and kinds. At p ≤ .05: {tests}. The strongest"
+        f" {MOST_ROWS} of each are listed."
+    )
+    return Table(
+        "attention_gaps", "Attention on right against wrong answers", caption, columns, rows
+    )

@@ -1,0 +1,58 @@
+"""H0c: does the schedule of training, and nothing in the model, set the place of the change?"""
+
+from .clock_tests import ClockSpeed, ClockTest
+from .hypotheses import Case, Kind, Verdict
+from .series_change import SeriesChange
+
+RATES, PATH = "summed learning rate", "path length"
+NEED = "vary learning rate, batch size and warm-up to see whether the jump stays in steps"
+
+
+def schedule(case: Case) -> Verdict:
+    """Decide from the same curve on other clocks.
+
+    Excluded where the learning rate is constant and the change is abrupt in path length too:
+    no schedule and no spurt of the optimizer is left to explain it. Supported where the
+    learning rate changes abruptly at the change, which is smooth in both other clocks.
+    """
+    points = case.results["change_points"].facts
+    quantity, change = _studied(case)
+    tests: dict[str, ClockTest] = points["clock_tests"].get(quantity, {})
+    speeds: dict[str, ClockSpeed] = points["clock_speeds"]
+    path, rates, speed = tests.get(PATH), tests.get(RATES), speeds.get(RATES)
+    if change is None or path is None:
+        texts = ("no adapters to measure path", NEED)
+        return Verdict("H0c", "not tested", None, None, None, texts)
+    text = (
+        f"abruptness p = {change.test.p:.3g} in steps and {path.p:.3g} in path length of the"
+        f" weights ({quantity.split('.')[0]})"
+    )
+    kind, said = _kind(change, path, rates, speed)
+    more = () if kind == "excluded" else (NEED,)
+    return Verdict("H0c", kind, None, None, None, (text, said, *more))
+
+
+def _studied(case: Case) -> tuple[str, SeriesChange | None]:
+    """Return the margin where it is abrupt, else the accuracy."""
+    margin = case.margin
+    if margin is not None and margin.test.found:
+        return f"margin.{case.primary}", margin
+    return f"accuracy.{case.primary}", case.accuracy
+
+
+def _kind(
+    change: SeriesChange, path: ClockTest, rates: ClockTest | None, speed: ClockSpeed | None
+) -> tuple[Kind, str]:
+    """Weigh the clocks."""
+    if speed is None or rates is None:
+        return "not separable", "the log does not hold the learning rate"
+    if speed.even:
+        said = "the learning rate is constant, so there is no schedule"
+        return ("excluded" if change.test.found and path.found else "not separable"), said
+    said = f"p = {rates.p:.3g} in summed learning rate, whose speed changes {speed.ratio:.3g} times"
+    low, high = change.interval
+    meets = speed.found and speed.interval[0] <= high and speed.interval[1] >= low
+    smooth = not rates.found and not path.found
+    if change.test.found and smooth and meets:
+        return "supported", f"{said} at the change"
+    return "not separable", said

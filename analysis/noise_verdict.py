@@ -1,0 +1,137 @@
+"""H0b: do score changes cross the noise of computing them where accuracy rises?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .contexts import AGAIN
+from .hypotheses import Case, Kind, Verdict
+from .noise_evidence import noise_evidence
+from .noise_floor import NoiseFloor
+from .second_scoring import SecondScoring
+from .second_scorings import COMMAND, Twice
+from .series_change import SeriesChange
+from .thresholds import CLEAR, EQUAL
+
+
+def rounding(case: Case) -> Verdict:
+    """Decide from a second scoring of the same checkpoints; without one nothing is decided.
+
+    Excluded where changes are far above noise before the jump, the second scoring has the jump
+    at the same place, and the direction alone was not yet right. Supported where changes first
+    rise above noise at the jump. Without a jump: excluded where noise could hide none.
+    """
+    scorings = _facts(case, "second_scoring").get("second_scoring", {})
+    if not scorings or not case.arrays.heads:
+        return _unknown(case)
+    own = scorings.get(AGAIN, {})
+    again: SecondScoring | None = own.get("heads", {}).get(case.head)
+    twice: Twice | None = own.get("modes", {}).get(case.primary)
+    if again is None or twice is None:
+        return _unknown(case)
+    least = float(np.min(again.snr))
+    if again.identical:
+        text = "both scorings are equal to the last bit, so no noise was shown at all"
+        return Verdict("H0b", "not tested", least, None, None, (text,))
+    if case.jump is None:
+        return _without_jump(again, twice)
+    found = noise_evidence(
+        again,
+        twice,
+        _facts(case, "curves").get("direction_accuracy", {}).get(case.head),
+        case.results["changes"].facts["weights"],
+        place=_place(case.jump),
+        finer=_finer(scorings, case.primary),
+    )
+    kind: Kind = "excluded" if found.killed else "not separable"
+    if found.predicted and not found.killed:
+        kind = "supported"
+    known = bool(np.isfinite(found.least))
+    effect, band = (found.least, found.least_interval) if known else (None, None)
+    return Verdict("H0b", kind, effect, band, None, found.texts)
+
+
+def _without_jump(again: SecondScoring, twice: Twice) -> Verdict:
+    """Ask whether noise could hide a change: it cannot where changes are far above it."""
+    at = int(np.argmin(again.snr))
+    band = (float(again.low[at]), float(again.high[at]))
+    clear = bool((again.low >= CLEAR).all())
+    text = (
+        f"signal over the noise of scoring again is at least {again.snr[at]:.3g} at"
+        f" {again.steps.size} steps ({CLEAR:.0f} is asked); {_curve_text(twice)}"
+    )
+    kind: Kind = "excluded" if clear and same_curve(twice) else "not separable"
+    return Verdict("H0b", kind, float(again.snr[at]), band, None, (text,))
+
+
+def _finer(scorings: Mapping[str, Any], mode: str) -> Twice | None:
+    """Return the accuracy of a mode in a scoring of another numeric type, where there is one."""
+    others = [one["modes"].get(mode) for name, one in scorings.items() if name != AGAIN]
+    return next((one for one in others if one is not None), None)
+
+
+def _place(jump: SeriesChange) -> tuple[float, float]:
+    """Return where a jump may begin and where it may end, in steps."""
+    reach = jump.width / 2
+    return (
+        min(jump.interval[0], jump.tau - reach),
+        max(jump.interval[1], jump.tau + reach),
+    )
+
+
+def same_curve(twice: Twice) -> bool:
+    """Say whether both scorings have one curve: no shift in time, no gap of accuracy."""
+    low, high = twice.gap_interval
+    level = low >= -EQUAL and high <= EQUAL
+    if twice.shift_interval is None:
+        return level
+    early, late = twice.shift_interval
+    return level and -twice.spacing <= early and late <= twice.spacing
+
+
+def _curve_text(twice: Twice) -> str:
+    """Compare the two curves in words."""
+    low, high = twice.gap_interval
+    text = f"accuracy differs by {twice.gap:.3f} [{low:.3f}, {high:.3f}] at most"
+    if twice.shift_interval is None:
+        return text
+    early, late = twice.shift_interval
+    return f"{text}, its half way by [{early:.2f}, {late:.2f}] steps"
+
+
+def _unknown(case: Case) -> Verdict:
+    """Show what rounding alone would do; a second scoring, which would settle it, is missing."""
+    more = (
+        f"needs a second scoring of the same checkpoints in other batches ({COMMAND}): step 0"
+        " repeats the base exactly by construction, so it shows no noise"
+    )
+    floor = floor_of(case)
+    if floor is None:
+        return Verdict("H0b", "not tested", None, None, None, ("no trained checkpoint", more))
+    trained = floor.steps > 0
+    least = float(np.min(floor.ratio[trained]))
+    texts = [
+        f"score changes are at least {least:.3g} times the expected float32 rounding after step 0",
+        more,
+    ]
+    if np.isfinite(floor.jitter):
+        ratio = floor.jitter_ratio[trained]
+        texts.insert(
+            1,
+            f"and {ratio.min():.3g} (least) to {ratio.max():.3g} times what differs anew between"
+            " neighbouring checkpoints, which training adds to as well",
+        )
+    return Verdict("H0b", "not tested", least, None, None, tuple(texts))
+
+
+def floor_of(case: Case) -> NoiseFloor | None:
+    """Return the noise floor of the head under study, None without a trained checkpoint."""
+    floors: Mapping[str, NoiseFloor] = case.results["curves"].facts["floors"]
+    floor = floors.get(case.head) if case.arrays.heads else None
+    return floor if floor is not None and (floor.steps > 0).any() else None
+
+
+def _facts(case: Case, measure: str) -> Mapping[str, Any]:
+    result = case.results.get(measure)
+    return {} if result is None else result.facts

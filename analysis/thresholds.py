@@ -1,0 +1,44 @@
+"""Every threshold that a verdict rests on, in one place and fixed before any data.
+
+Changing one changes what the tool says of every run: note it in the changelog.
+"""
+
+LEVEL = 0.05
+"""Adjusted p below which a change is called abrupt."""
+
+CLEAR = 10.0
+"""Score change over noise above which noise cannot make accuracy rise."""
+
+EQUAL = 0.05
+"""Difference of accuracy up to which two checkpoints, or two scorings, count as equal."""
+
+EXPLAINS = 0.5
+"""Share of a step above which a counterfactual explains it, below which it does not."""
+
+CARRIES = 0.5
+"""Least lower bound of the share of the margin's change that a sufficient part brings, or a
+necessary one takes away."""
+
+REPLACES = 0.8
+"""Share that one constant vector must recover to be what was added."""
+
+FAILS = 0.3
+"""Upper bound of a share below which an intervention did next to nothing."""
+
+FLAT = 0.05
+"""Change of a probe's top-1 that counts as none."""
+
+CEILING = 0.9
+"""Top-1 at the base above which a flat probe may only have no room to rise."""
+
+ALIKE = 0.9
+"""CKA within questions above which candidates are arranged as before."""
+
+FEW = 0.25
+"""Share of attention heads up to which they are few."""
+
+TIGHT = 0.1
+"""10-90 range of crossing times, as a share of the series, below which they are one."""
+
+STEADY = 0.01
+"""Relative spread of a learning rate that counts as constant."""
