@@ -90,6 +90,6 @@ def _above_noise(case: Case, tau: float) -> tuple[bool, str]:
     text = (
         f"score changes are at least {rounding:.3g} times float32 rounding, and at the jump"
         f" {jitter:.3g} times what differs anew between checkpoints ({CLEAR:.0f} is asked of both);"
-        " the noise of the forward pass itself was not measured (H0b)"
+        " the noise of scoring itself is H0b"
     )
     return rounding >= CLEAR and jitter >= CLEAR, text

@@ -27,7 +27,7 @@ def organism(run: Path, seed: int, shared: Path) -> None:
     """The embedded model, near misses, the settings of `probe demo`."""
     probe("train", "--out", run, "--seed", seed)
     probe("collect", run)
-    probe("collect", run, "--contexts", "again,answer-only,domain")
+    _again(run)
 
 
 def blimp(run: Path, seed: int, shared: Path) -> None:
@@ -40,6 +40,13 @@ def blimp(run: Path, seed: int, shared: Path) -> None:
     )
     steps = ",".join(str(step) for step in range(0, 65, 2))
     probe("collect", run, "--limit", 400, "--checkpoints", steps)
+    _again(run)
+
+
+def _again(run: Path) -> None:
+    """Score some checkpoints a second time, and without the question."""
+    probe("collect", run, "--contexts", "again", "--checkpoints", "log:8")
+    probe("collect", run, "--contexts", "answer_only,domain", "--checkpoints", "log:16")
 
 
 MODELS = {"organism": organism, "blimp": blimp}

@@ -3,9 +3,9 @@ import pytest
 
 from critical_phase.analysis.crossing import crossings
 from critical_phase.analysis.mirage import common_drift, mirage, smooth_drift
+from critical_phase.analysis.mirage_verdict import _mirage_kind
 from critical_phase.analysis.model_comparison import compare_kinds
 from critical_phase.analysis.noise_floor import noise_floor
-from critical_phase.analysis.mirage_verdict import _mirage_kind
 
 
 def world(kind, rng, questions=300, steps=33):
