@@ -50,7 +50,7 @@ def _kind(
         said = "the learning rate is constant, so there is no schedule"
         return ("excluded" if change.test.found and path.found else "not separable"), said
     said = f"p = {rates.p:.3g} in summed learning rate, whose speed changes {speed.ratio:.3g} times"
-    low, high = change.interval
+    low, high = change.interval[0] - change.width / 2, change.interval[1] + change.width / 2
     meets = speed.found and speed.interval[0] <= high and speed.interval[1] >= low
     smooth = not rates.found and not path.found
     if change.test.found and smooth and meets:

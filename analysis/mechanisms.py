@@ -9,7 +9,18 @@ from .causal_evidence import Intervention, Plan, of_plan
 from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
 from .probe_transfer import Transfer
-from .thresholds import ALIKE, CARRIES, CEILING, FAILS, FEW, FLAT, REPLACES, TIGHT
+from .thresholds import (
+    ALIKE,
+    CARRIES,
+    CEILING,
+    FAILS,
+    FEW,
+    FLAT,
+    REPLACES,
+    SWITCHES,
+    TIGHT,
+    WIDE,
+)
 
 
 def constant(case: Case) -> Verdict:
@@ -160,6 +171,13 @@ def heterogeneity(case: Case) -> Verdict:
         f" [{found.spread_interval[0]:.3g}, {found.spread_interval[1]:.3g}]"
     )
     more = "repeat with other seeds and data orders to see whether questions keep their times"
+    span = float(steps[-1] - steps[0])
+    text += (
+        f"; within a tenth of the series around its own crossing a margin covers {found.own:.2f}"
+        f" [{found.own_interval[0]:.2f}, {found.own_interval[1]:.2f}] of its range"
+    )
     kind: Kind = "excluded" if share < TIGHT else "not separable"
-    evidence = (text,) if kind == "excluded" else (text, more)
+    if found.spread_interval[0] / span > WIDE and found.own_interval[0] > SWITCHES:
+        kind = "supported"
+    evidence = (text, more) if kind == "not separable" else (text,)
     return Verdict("H9", kind, found.spread, found.spread_interval, None, evidence)

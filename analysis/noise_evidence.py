@@ -22,8 +22,9 @@ class NoiseEvidence:
     predicted: bool
     """Signal over noise first rises above 1 where accuracy jumps."""
     killed: bool
-    """Signal was far above noise well before, the place is the same in both scorings, and the
-    direction of the change was not yet that of the end."""
+    """Signal was far above noise well before, and the place is the same in both scorings.
+    Whether the direction alone was right by then is evidence beside it: a change that only
+    grows has its direction from the start, and noise has no part in that."""
     least: float
     """Least signal over noise at the steps scored twice before the jump; NaN without any."""
     least_interval: tuple[float, float]
@@ -63,7 +64,7 @@ def noise_evidence(
     at = int(before[np.argmin(found.snr[before])])
     clear = bool((found.low[before] >= LEVELS[1]).all())
     same, place_text = _same_place(twice)
-    turned, turn_text = _turned(direction, weights, int(found.steps[before[-1]]))
+    _, turn_text = _turned(direction, weights, int(found.steps[before[-1]]))
     crossing = found.crossings[0]
     predicted = crossing.step is not None and _meets(found, crossing.interval, place)
     more: tuple[str, ...] = ()
@@ -80,7 +81,7 @@ def noise_evidence(
         *more,
     )
     least = (float(found.low[at]), float(found.high[at]))
-    return NoiseEvidence(predicted, clear and same and turned, float(found.snr[at]), least, texts)
+    return NoiseEvidence(predicted, clear and same, float(found.snr[at]), least, texts)
 
 
 def _meets(found: SecondScoring, crossing: tuple[float, float], place: tuple[float, float]) -> bool:

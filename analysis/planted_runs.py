@@ -33,6 +33,11 @@ from .worlds import PlantedRun
 
 STEPS = 33
 QUESTIONS = 150
+
+MANY = 400
+"""Questions of worlds whose answer rests on a half of them, or on two accuracies being equal:
+with 150 the tool says that it cannot tell, in a third to two thirds of draws."""
+
 WIDTH = 2.5
 """10-90 width of a planted switch, in steps: .08 of the series."""
 
@@ -128,7 +133,8 @@ def _smooth(course: Float[np.ndarray, " step"], rng: np.random.Generator) -> Pla
 def switch(rng: np.random.Generator) -> Planted:
     """All margins switch together and nothing else is stored."""
     tau = _place(rng)
-    return Planted(_common(RISE * (logistic(TIME, tau, WIDTH) - 0.5), rng), tau, tau)
+    course = RISE * (logistic(TIME, tau, WIDTH) - 0.5)
+    return Planted(_common(course, rng, questions=MANY), tau, tau)
 
 
 def noisy_switch(rng: np.random.Generator) -> Planted:
@@ -139,7 +145,7 @@ def noisy_switch(rng: np.random.Generator) -> Planted:
 
 def mirage(rng: np.random.Generator) -> Planted:
     """Margins drift linearly, far enough for accuracy to be steep."""
-    return _smooth(5.0 * (TIME / TIME[-1] - 0.5), rng)
+    return Planted(_common(5.0 * (TIME / TIME[-1] - 0.5), rng, questions=MANY), None)
 
 
 def flat(rng: np.random.Generator) -> Planted:
@@ -215,9 +221,11 @@ def noise_floor(rng: np.random.Generator) -> Planted:
     return Planted(replace(run, rows_in={AGAIN: rows, FINE: rows}), *places)
 
 
-def _scaled(scale: Float[np.ndarray, " step"], rng: np.random.Generator) -> PlantedRun:
+def _scaled(
+    scale: Float[np.ndarray, " step"], rng: np.random.Generator, questions: int = QUESTIONS
+) -> PlantedRun:
     """Make a run whose negative head moves along one direction, over an opinionated base."""
-    rows = rows_of(QUESTIONS, 4, rng)
+    rows = rows_of(questions, 4, rng)
     _, tables = grown(rows, scale, rng, noise=EXACT, turning=0.1, **OPINIONATED)
     return _run(rows, ONE, tables, rng)
 
@@ -230,7 +238,7 @@ def scale(rng: np.random.Generator) -> Planted:
     """One direction from the start switches its size, at half weight."""
     tau = _place(rng)
     size = 0.1 + 2.4 * logistic(TIME, tau, WIDTH)
-    run = _scaled(size * (1 + wander(1.0, STEPS, rng)), rng)
+    run = _scaled(size * (1 + wander(1.0, STEPS, rng)), rng, MANY)
     return Planted(run, *middles(size, rng, noise=EXACT, weight=HALF, **OPINIONATED))
 
 

@@ -178,5 +178,6 @@ def _near(
     covariance = curve_covariance(series.value, time, series.per_question)
     lower = cholesky(covariance, lower=True)
     level, sloping = (Places(time, shapes, degree=d, lower=lower) for d in (0, 1))
-    ratio = level.residual(series.value) / max(sloping.residual(series.value), 1e-300)
+    flat, sloped = (max(place.residual(series.value), 1e-300) for place in (level, sloping))
+    ratio = flat / sloped  # rounding may leave a sum of squares just below zero
     return (sloping if time.size * np.log(ratio) > np.log(time.size) else level), window

@@ -40,5 +40,8 @@ FEW = 0.25
 TIGHT = 0.1
 """10-90 range of crossing times, as a share of the series, below which they are one."""
 
-STEADY = 0.01
-"""Relative spread of a learning rate that counts as constant."""
+WIDE = 0.25
+"""The same range above which questions cross at times of their own."""
+
+SWITCHES = 0.7
+"""Share of its range that a margin covers near its own crossing to be called a switch."""

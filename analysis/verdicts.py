@@ -1,7 +1,7 @@
 """Which explanations of the jump are supported, excluded, not separable or not tested.
 
-A later hypothesis is never supported while an earlier one is untested, and never without
-its kill test. Order: noise floor, mirage, clocks, scale, then the mechanisms.
+No hypothesis is supported without its kill test, nor while one of the plain explanations
+before it is untested. Order: noise floor, mirage, clocks, scale, then the mechanisms.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,9 @@ from .noise_verdict import rounding
 from .results import MeasureResult
 from .scale_verdict import growth
 from .settings import AnalysisSettings
+
+PLAIN = ("H0b", "H0a", "H0c", "H1")
+"""Explanations without a mechanism: they are settled before any mechanism is."""
 
 
 def verdicts(
@@ -37,11 +40,14 @@ def verdicts(
     case = _case(arrays, settings, results)
     first = [rounding(case), smooth_margin(case)]
     if case.jump is None:
-        rest = [
-            Verdict(h, "not tested", None, None, None, ("no abrupt change of accuracy to explain",))
-            for h in ORDER[2:]
-        ]
-        return _in_order(first + rest)
+        why = ("no abrupt change of accuracy to explain",)
+        many = heterogeneity(case)  # switches of single questions need no common one
+        rest = [Verdict(h, "not tested", None, None, None, why) for h in ORDER[2:]]
+        found = _in_order(first + rest)
+        untested = any(v.verdict == "not tested" for v in found[:2])
+        if many.verdict != "supported" or untested:
+            return found
+        return tuple(many if v.hypothesis == "H9" else v for v in found)
     rest = [
         schedule(case),
         growth(case),
@@ -74,14 +80,27 @@ def _case(
 
 
 def _in_order(found: list[Verdict]) -> tuple[Verdict, ...]:
-    """Take support away from hypotheses that come after an untested one."""
+    """Take support away from hypotheses that come after an untested plain explanation.
+
+    One that was tested and could not be told apart may be true beside a later one: it is named.
+    """
     settled: list[Verdict] = []
-    open_before: list[str] = []
+    before: dict[str, list[str]] = {"not tested": [], "not separable": []}
     for verdict in sorted(found, key=lambda v: ORDER.index(v.hypothesis)):
-        if verdict.verdict == "supported" and open_before:
-            note = f"not supported while {', '.join(open_before)} is not settled"
-            verdict = replace(verdict, verdict="not separable", evidence=(*verdict.evidence, note))
-        if verdict.verdict in ("not tested", "not separable"):
-            open_before.append(verdict.hypothesis)
+        if verdict.verdict == "supported":
+            verdict = _held_back(verdict, before)
+        if verdict.hypothesis in PLAIN and verdict.verdict in before:
+            before[verdict.verdict].append(verdict.hypothesis)
         settled.append(verdict)
     return tuple(settled)
+
+
+def _held_back(verdict: Verdict, before: Mapping[str, list[str]]) -> Verdict:
+    """Hold support back while an earlier explanation is untested, and name what stays open."""
+    if lost := before["not tested"]:
+        note = f"not supported while {', '.join(lost)} is not tested"
+        return replace(verdict, verdict="not separable", evidence=(*verdict.evidence, note))
+    if left := before["not separable"]:
+        note = f"{', '.join(left)} may be true beside it: tested and not told apart"
+        return replace(verdict, evidence=(*verdict.evidence, note))
+    return verdict
