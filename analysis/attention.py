@@ -195,9 +195,10 @@ def _summaries(
     order, steps = sorted_steps(arrays, head)
     maps: list[Map] = []
     curves: list[Curve] = []
-    for name, values in arrays.attention_summary(head).items():
+    stored = arrays.attention_summary(head)
+    for name in stored:
         if name in SUMMARIES:
-            each = mean_by_question(arrays.rows, values[order])
+            each = mean_by_question(arrays.rows, stored[name][order])
             maps.append(_summary_map(arrays, name, head, steps, each, weights))
             curves += _summary_curves(arrays, name, head, steps, each, weights)
     return maps, curves

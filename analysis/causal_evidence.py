@@ -57,6 +57,6 @@ class Intervention:
         )
 
 
-def of_plan(found: Sequence[Intervention], plan: Plan) -> Intervention | None:
-    """Return the intervention of a plan with the largest share, None where none was made."""
-    return max((one for one in found if one.plan == plan), key=lambda one: one.share, default=None)
+def of_plan(found: Sequence[Intervention], plan: Plan) -> tuple[Intervention, ...]:
+    """Return every intervention of a plan."""
+    return tuple(one for one in found if one.plan == plan)

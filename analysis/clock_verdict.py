@@ -2,7 +2,9 @@
 
 from .clock_tests import ClockSpeed, ClockTest
 from .hypotheses import Case, Kind, Verdict
+from .mirage import Mirage
 from .series_change import SeriesChange
+from .thresholds import EXPLAINS
 
 RATES, PATH = "summed learning rate", "path length"
 NEED = "vary learning rate, batch size and warm-up to see whether the jump stays in steps"
@@ -13,7 +15,8 @@ def schedule(case: Case) -> Verdict:
 
     Excluded where the learning rate is constant and the change is abrupt in path length too:
     no schedule and no spurt of the optimizer is left to explain it. Supported where the
-    learning rate changes abruptly at the change, which is smooth in both other clocks.
+    learning rate changes abruptly at the change, which is smooth in both other clocks, and a
+    steady drift of margins in path length explains it: a large p alone shows no smoothness.
     """
     points = case.results["change_points"].facts
     quantity, change = _studied(case)
@@ -27,7 +30,10 @@ def schedule(case: Case) -> Verdict:
         f"abruptness p = {change.test.p:.3g} in steps and {path.p:.3g} in path length of the"
         f" weights ({quantity.split('.')[0]})"
     )
-    kind, said = _kind(change, path, rates, speed)
+    drift: Mirage | None = points["mirages"].get((case.primary, PATH))
+    band = None if drift is None else drift.smooth_interval
+    drifts = drift is not None and band is not None and band[0] > EXPLAINS and drift.same_place
+    kind, said = _kind(change, path, rates, speed, drifts=drifts)
     more = () if kind == "excluded" else (NEED,)
     return Verdict("H0c", kind, None, None, None, (text, said, *more))
 
@@ -41,7 +47,12 @@ def _studied(case: Case) -> tuple[str, SeriesChange | None]:
 
 
 def _kind(
-    change: SeriesChange, path: ClockTest, rates: ClockTest | None, speed: ClockSpeed | None
+    change: SeriesChange,
+    path: ClockTest,
+    rates: ClockTest | None,
+    speed: ClockSpeed | None,
+    *,
+    drifts: bool,
 ) -> tuple[Kind, str]:
     """Weigh the clocks."""
     if speed is None or rates is None:
@@ -52,7 +63,7 @@ def _kind(
     said = f"p = {rates.p:.3g} in summed learning rate, whose speed changes {speed.ratio:.3g} times"
     low, high = change.interval[0] - change.width / 2, change.interval[1] + change.width / 2
     meets = speed.found and speed.interval[0] <= high and speed.interval[1] >= low
-    smooth = not rates.found and not path.found
-    if change.test.found and smooth and meets:
+    smooth = not rates.found and not path.found and not rates.left_out + path.left_out
+    if change.test.found and smooth and meets and drifts:
         return "supported", f"{said} at the change"
     return "not separable", said

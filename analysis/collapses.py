@@ -58,8 +58,8 @@ class Collapse:
     """Difference of accuracy between weights of one w alpha / (1 - w) at the late step, which
     algebra makes 0 but for ties."""
     snr: float
-    """Signal over noise, lower end, at the step nearest to the early one that was scored twice;
-    NaN without a second scoring. An early change below its noise fails for that reason alone."""
+    """Signal over noise, lower end, at the last step up to the early one that was scored twice;
+    NaN without such a step. An early change below its noise fails for that reason alone."""
 
 
 def collapse(
@@ -149,7 +149,8 @@ def _above_noise(head: str, step: int, done: Mapping[str, MeasureResult] | None)
     found: SecondScoring | None = scorings.get(AGAIN, {}).get("heads", {}).get(head)
     if found is None:
         return float("nan")
-    return float(found.low[np.argmin(np.abs(found.steps - step))])
+    before = np.flatnonzero(found.steps <= step)
+    return float(found.low[before[-1]]) if before.size else float("nan")
 
 
 def _compare(

@@ -38,8 +38,11 @@ def style(case: Case) -> Verdict:
         f" it is {found['with_question']:.2f} with the question (chance {facts['chance']:.2f})"
     )
     words = facts["rules"].get("bag of words")
-    matched = words is not None and words["interval"][1] >= found["with_question"] - EQUAL
+    matched = words is not None and words["interval"][0] >= found["with_question"] - EQUAL
     kind: Kind = "not separable"
+    if case.jump is not None and found["step"] <= case.jump.interval[1]:
+        need = f"score the answers without their questions after step {case.jump.interval[1]:.0f}"
+        return Verdict("H3", "not tested", found["accuracy"], (low, high), None, (text, need))
     if high <= facts["chance"] + EQUAL:
         kind = "excluded"
     elif least >= -EQUAL and most <= EQUAL and matched:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .changes import RankedChange
+from .curves import NEEDS
 from .inputs import RunArrays
 from .results import MeasureResult
 from .series_change import SeriesChange
@@ -65,9 +66,22 @@ class Case:
 
     @property
     def jump(self) -> SeriesChange | None:
-        """Return the abrupt change of accuracy, if there is one."""
-        found = self.accuracy
-        return found if found is not None and found.test.found else None
+        """Return the jump of accuracy that findings report, if there is one."""
+        found: SeriesChange | None = self.results["changes"].facts["jump"]
+        return found
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the heads that the primary mode is made of."""
+        return NEEDS[self.primary]
+
+    def at_jump(self, row: RankedChange) -> bool:
+        """Say whether a row rises abruptly where accuracy jumps, as far as can be told."""
+        if self.jump is None or row.lead_interval is None or row.change.size <= 0:
+            return False
+        low, high = row.lead_interval
+        reach = self.jump.width / 2
+        return row.abrupt and low <= reach and high >= -reach
 
     @property
     def head(self) -> str:

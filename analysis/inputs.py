@@ -1,5 +1,6 @@
 """The arrays an analysis reads, and nothing about where they come from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -121,8 +122,11 @@ class RunArrays(Scored, Protocol):
 
     def attention_summary(
         self, head: str
-    ) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
-        """Named summaries of the attention row (sink mass, entropy of the rest, ...)."""
+    ) -> Mapping[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """Named summaries of the attention row (sink mass, entropy of the rest, ...).
+
+        Each may be read only when it is asked for: take them one at a time.
+        """
         ...
 
     def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:

@@ -1,7 +1,5 @@
 """Verdicts on mechanisms: constant vector, knowing and saying, rerouting, many switches."""
 
-from typing import TypeGuard
-
 import numpy as np
 
 from .bootstrap import interval
@@ -16,6 +14,7 @@ from .thresholds import (
     FAILS,
     FEW,
     FLAT,
+    LEVEL,
     REPLACES,
     SWITCHES,
     TIGHT,
@@ -33,31 +32,40 @@ def constant(case: Case) -> Verdict:
     bands = [interval(weights @ s.per_question[-1]) for s in last if s.per_question is not None]
     at = int(np.argmax([s.value[-1] for s in last]))
     effect, band = float(last[at].value[-1]), (float(bands[at][0]), float(bands[at][1]))
-    abrupt, alike = sum(r.abrupt for r in rows), _arranged_as_before(case)
+    abrupt, alike = sum(map(case.at_jump, rows)), _arranged_as_before(case)
     text = (
         f"largest constant-shift fraction at the end {effect:.2f} [{band[0]:.2f}, {band[1]:.2f}]"
-        f" over {len(rows)} layers; abrupt in {abrupt}; least CKA within questions {alike:.2f}"
+        f" over {len(rows)} layers; jumps with accuracy in {abrupt}; least CKA within questions"
+        f" {alike:.2f}"
     )
     need = "replace the adapters by the mean shift of other questions to see what it carries"
     made, said = _made(case, "constant_vector", need)
     kind: Kind = "not separable"
-    if made is not None and made.interval[1] < FAILS:
+    if _fails(made):
         kind = "excluded"
-    elif abrupt and alike >= ALIKE and _carries(made) and made.share >= REPLACES:
+    elif abrupt and alike >= ALIKE and _carries(made) and min(x.share for x in made) >= REPLACES:
         kind = "supported"
     p = min(r.p_adjusted for r in rows)
     return Verdict("H4", kind, effect, band, p, (text, said))
 
 
-def _made(case: Case, plan: Plan, need: str) -> tuple[Intervention | None, str]:
-    """Return an intervention and what it found, or which one is needed."""
+def _made(case: Case, plan: Plan, need: str) -> tuple[tuple[Intervention, ...], str]:
+    """Return the interventions of a plan and what they found, or which one is needed."""
     made = of_plan(case.arrays.interventions, plan)
-    return made, need if made is None else made.text
+    return made, "; ".join(one.text for one in made) or need
 
 
-def _carries(made: Intervention | None) -> TypeGuard[Intervention]:
-    """Say whether an intervention brings, or takes, most of the change and its control not."""
-    return made is not None and made.interval[0] > CARRIES and made.beats_control
+def _carries(made: tuple[Intervention, ...]) -> bool:
+    """Say whether every intervention brings, or takes, most of the change and its control not.
+
+    The best of many would be chosen on the questions that judge it.
+    """
+    return bool(made) and all(x.interval[0] > CARRIES and x.beats_control for x in made)
+
+
+def _fails(made: tuple[Intervention, ...]) -> bool:
+    """Say whether every intervention did next to nothing."""
+    return bool(made) and all(one.interval[1] < FAILS for one in made)
 
 
 def _arranged_as_before(case: Case) -> float:
@@ -79,7 +87,8 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
         return empty[0], empty[1]
     rows = [r for r in case.ranked if r.change.series.quantity == f"probe_top1.{case.head}"]
     p = min((r.p_adjusted for r in rows), default=None)
-    abrupt = any(r.abrupt for r in rows)
+    jumps = any(case.at_jump(r) and r.change.series.layer == found.layer for r in rows)
+    still = bool(rows) and not any(r.abrupt for r in rows) and not _rises_anywhere(case)
     (low, high), (lost, most) = found.rise_interval, found.loss_interval
     texts = (
         f"probe top-1 {found.base:.2f} at the base and {found.last:.2f} at the end (layer"
@@ -90,7 +99,7 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
         f" [{found.pairs_rise_interval[0]:.2f}, {found.pairs_rise_interval[1]:.2f}]",
     )
     more = found.pairs_rise_interval
-    learned, flat = low > FLAT and abrupt and lost > 0, more[1] < FLAT and not abrupt
+    learned, flat = low > FLAT and jumps and lost > 0, max(high, more[1]) < FLAT and still
     reads, limit = _sensitive(case, found)
     old = _old_feature(case, learned=learned, knows=flat and reads and most < FLAT)
     new = _new_feature(case, learned=learned, flat=flat and reads)
@@ -107,7 +116,7 @@ def _old_feature(case: Case, *, learned: bool, knows: bool) -> tuple[Kind, tuple
     made, said = _made(case, "erase_direction", need)
     if learned:
         return "excluded", ("the probe learns with the jump and the base's own falls behind",)
-    if made is not None and made.interval[1] < FAILS:
+    if _fails(made):
         return "excluded", (said,)
     return ("supported" if knows and _carries(made) else "not separable"), (said,)
 
@@ -120,13 +129,20 @@ def _new_feature(case: Case, *, learned: bool, flat: bool) -> tuple[Kind, tuple[
     return ("supported" if learned and _carries(made) else "not separable"), (said,)
 
 
+def _rises_anywhere(case: Case) -> bool:
+    """Say whether the probe of any layer rises, or whether nobody looked."""
+    result = case.results.get("readout_gap")
+    found = (result.facts if result else {}).get("probe_rise", {}).get(case.head)
+    return found is None or found.first_layer is not None
+
+
 def _sensitive(case: Case, found: Transfer) -> tuple[bool, str]:
     """Say whether the probe reads anything and has room to rise, so that flat means flat."""
     table = next(t for t in case.results["linear_probes"].tables if t.id == "probes")
     keys = [one["key"] for one in table.columns]
     head, best = keys.index("head"), keys.index("p_best")
     p = min((float(row[best]) for row in table.rows if row[head] == found.head), default=1.0)
-    if not p < 0.05:
+    if not p < LEVEL:
         return False, f"the probe reads nothing here (p of the best layer and step {p:.3g})"
     if found.base > CEILING:
         return False, f"the probe is at its ceiling already at the base ({found.base:.2f})"
@@ -138,17 +154,17 @@ def rerouting(case: Case) -> Verdict:
     rows = [r for r in case.ranked if r.change.series.quantity == f"attention_js.{case.head}"]
     if not rows:
         return Verdict("H7", "not tested", None, None, None, ("no attention",))
-    abrupt = [r for r in rows if r.abrupt]
+    abrupt = [r for r in rows if case.at_jump(r)]
     largest = max(float(r.change.series.value[-1]) for r in rows)
     text = (
-        f"{len(abrupt)} of {len(rows)} attention heads change abruptly; largest drift at the"
+        f"{len(abrupt)} of {len(rows)} attention heads jump with accuracy; largest drift at the"
         f" last step {largest:.3g} nats"
     )
     need = "freeze attention at its early patterns to see whether the gain stays"
     frozen, kept = _made(case, "frozen_attention", need)
     graft, brought = _made(case, "pattern_graft", "graft late patterns into the early model")
     kind: Kind = "not separable"
-    if frozen is not None and frozen.interval[1] < FAILS:
+    if _fails(frozen):
         kind = "excluded"
     elif abrupt and len(abrupt) <= FEW * len(rows) and _carries(frozen) and _carries(graft):
         kind = "supported"
@@ -176,7 +192,9 @@ def heterogeneity(case: Case) -> Verdict:
         f"; within a tenth of the series around its own crossing a margin covers {found.own:.2f}"
         f" [{found.own_interval[0]:.2f}, {found.own_interval[1]:.2f}] of its range"
     )
-    kind: Kind = "excluded" if share < TIGHT else "not separable"
+    places = np.searchsorted(steps, found.median + np.array([-0.5, 0.5]) * found.spread)
+    few = float(np.diff(places)[0]) < TIGHT * steps.size  # on a log schedule most lie close
+    kind: Kind = "excluded" if share < TIGHT and few else "not separable"
     if found.spread_interval[0] / span > WIDE and found.own_interval[0] > SWITCHES:
         kind = "supported"
     evidence = (text, more) if kind == "not separable" else (text,)

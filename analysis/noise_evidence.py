@@ -20,7 +20,8 @@ class NoiseEvidence:
     """Prediction and kill test of H0b at one jump."""
 
     predicted: bool
-    """Signal over noise first rises above 1 where accuracy jumps."""
+    """Signal over noise first rises above 1 where accuracy jumps, and a scoring of a finer
+    type has a higher accuracy before: a change that is not there yet has no signal either."""
     killed: bool
     """Signal was far above noise well before, and the place is the same in both scorings.
     Whether the direction alone was right by then is evidence beside it: a change that only
@@ -50,8 +51,8 @@ def noise_evidence(
         direction: Accuracy of the direction alone of that head, A_dir.
         weights: Question resamples.
         place: Interval of the jump, in steps.
-        finer: Accuracy in a scoring of a finer numeric type, where there is one. A prediction
-            must then hold in it too: accuracy before the jump is higher there.
+        finer: Accuracy in a scoring of a finer numeric type, where there is one. Without it
+            nothing is predicted: a change that begins at the jump crosses the noise there too.
 
     Returns:
         What is predicted, what is killed, and why; neither where too few steps before the
@@ -66,11 +67,11 @@ def noise_evidence(
     same, place_text = _same_place(twice)
     _, turn_text = _turned(direction, weights, int(found.steps[before[-1]]))
     crossing = found.crossings[0]
-    predicted = crossing.step is not None and _meets(found, crossing.interval, place)
-    more: tuple[str, ...] = ()
+    meets = crossing.step is not None and _meets(found, crossing.interval, place)
+    raised, text = False, "a scoring in a finer type, where noise would hide nothing, is missing"
     if finer is not None:
         raised, text = _raised(finer, weights, place[0])
-        predicted, more = predicted and raised, (text,)
+    more = (text,) if meets or finer is not None else ()
     where = "never" if crossing.step is None else f"first at step {crossing.step}"
     texts = (
         f"signal over noise of score changes is at least {found.snr[at]:.3g}"
@@ -81,7 +82,7 @@ def noise_evidence(
         *more,
     )
     least = (float(found.low[at]), float(found.high[at]))
-    return NoiseEvidence(predicted, clear and same, float(found.snr[at]), least, texts)
+    return NoiseEvidence(meets and raised, clear and same, float(found.snr[at]), least, texts)
 
 
 def _meets(found: SecondScoring, crossing: tuple[float, float], place: tuple[float, float]) -> bool:

@@ -1,62 +1,81 @@
 """H0b: do score changes cross the noise of computing them where accuracy rises?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .contexts import AGAIN
 from .hypotheses import Case, Kind, Verdict
-from .noise_evidence import noise_evidence
+from .noise_evidence import BEFORE, NoiseEvidence, noise_evidence
 from .noise_floor import NoiseFloor
 from .second_scoring import SecondScoring
 from .second_scorings import COMMAND, Twice
 from .series_change import SeriesChange
 from .thresholds import CLEAR, EQUAL
 
+FINER = ("float64", "float32")
+"""Numeric types that compute more finely than what runs usually use, the finest first."""
+
 
 def rounding(case: Case) -> Verdict:
     """Decide from a second scoring of the same checkpoints; without one nothing is decided.
 
     Excluded where changes are far above noise before the jump, the second scoring has the jump
-    at the same place, and the direction alone was not yet right. Supported where changes first
-    rise above noise at the jump. Without a jump: excluded where noise could hide none.
+    at the same place. Supported where changes first rise above noise at the jump and a scoring
+    in a finer type is better before it. Without a jump: excluded where noise could hide none.
+    All heads of the mode count.
     """
     scorings = _facts(case, "second_scoring").get("second_scoring", {})
     if not scorings or not case.arrays.heads:
         return _unknown(case)
     own = scorings.get(AGAIN, {})
-    again: SecondScoring | None = own.get("heads", {}).get(case.head)
+    heads: dict[str, SecondScoring] = own.get("heads", {})
     twice: Twice | None = own.get("modes", {}).get(case.primary)
-    if again is None or twice is None:
+    if twice is None or not set(case.parts) <= heads.keys():
         return _unknown(case)
-    least = float(np.min(again.snr))
-    if again.identical:
+    if all(heads[head].identical for head in case.parts):
         text = "both scorings are equal to the last bit, so no noise was shown at all"
-        return Verdict("H0b", "not tested", least, None, None, (text,))
+        return Verdict("H0b", "not tested", None, None, None, (text,))
     if case.jump is None:
-        return _without_jump(again, twice)
-    found = noise_evidence(
+        return _without_jump([heads[head] for head in case.parts], twice)
+    finer = _finer(scorings, case.primary)
+    found = [_of_head(case, case.jump, head, heads[head], twice, finer) for head in case.parts]
+    kind: Kind = "excluded" if all(one.killed for one in found) else "not separable"
+    if any(one.predicted and not one.killed for one in found):
+        kind = "supported"
+    least = min(found, key=lambda one: one.least if np.isfinite(one.least) else -1.0)
+    known = bool(np.isfinite(least.least))
+    effect, band = (least.least, least.least_interval) if known else (None, None)
+    texts = dict.fromkeys(text for one in found for text in one.texts)
+    return Verdict("H0b", kind, effect, band, None, tuple(texts))
+
+
+def _of_head(
+    case: Case,
+    jump: SeriesChange,
+    head: str,
+    again: SecondScoring,
+    twice: Twice,
+    finer: Twice | None,
+) -> NoiseEvidence:
+    """Hold the noise of one head against the jump."""
+    return noise_evidence(
         again,
         twice,
-        _facts(case, "curves").get("direction_accuracy", {}).get(case.head),
+        _facts(case, "curves").get("direction_accuracy", {}).get(head),
         case.results["changes"].facts["weights"],
-        place=_place(case.jump),
-        finer=_finer(scorings, case.primary),
+        place=_place(jump),
+        finer=finer,
     )
-    kind: Kind = "excluded" if found.killed else "not separable"
-    if found.predicted and not found.killed:
-        kind = "supported"
-    known = bool(np.isfinite(found.least))
-    effect, band = (found.least, found.least_interval) if known else (None, None)
-    return Verdict("H0b", kind, effect, band, None, found.texts)
 
 
-def _without_jump(again: SecondScoring, twice: Twice) -> Verdict:
+def _without_jump(heads: Sequence[SecondScoring], twice: Twice) -> Verdict:
     """Ask whether noise could hide a change: it cannot where changes are far above it."""
+    again = min(heads, key=lambda one: float(one.snr.min()))
     at = int(np.argmin(again.snr))
     band = (float(again.low[at]), float(again.high[at]))
-    clear = bool((again.low >= CLEAR).all())
+    clear = all(bool((one.low >= CLEAR).all()) and one.steps.size >= BEFORE for one in heads)
     text = (
         f"signal over the noise of scoring again is at least {again.snr[at]:.3g} at"
         f" {again.steps.size} steps ({CLEAR:.0f} is asked); {_curve_text(twice)}"
@@ -66,8 +85,8 @@ def _without_jump(again: SecondScoring, twice: Twice) -> Verdict:
 
 
 def _finer(scorings: Mapping[str, Any], mode: str) -> Twice | None:
-    """Return the accuracy of a mode in a scoring of another numeric type, where there is one."""
-    others = [one["modes"].get(mode) for name, one in scorings.items() if name != AGAIN]
+    """Return the accuracy of a mode in a scoring of a finer numeric type, where there is one."""
+    others = [scorings.get(f"{AGAIN}-{kind}", {}).get("modes", {}).get(mode) for kind in FINER]
     return next((one for one in others if one is not None), None)
 
 

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from .activations import base_scale, base_states, states
 from .bootstrap import interval
 from .charts import layer_label
+from .chosen_path import half_weights
 from .curves import base_scores, sorted_scores
-from .inputs import RunArrays
+from .inputs import RunArrays, question_count
 from .linear_probe import (
     expected_hits,
     expected_pairs,
@@ -19,7 +20,7 @@ from .linear_probe import (
     transfer_predictions,
 )
 from .margin import right_pairs
-from .probe_choice import Choice
+from .probe_choice import Choice, confirmatory
 from .question_blocks import choices, contrasts, groups_of
 from .results import Table, column
 
@@ -81,11 +82,13 @@ def transfer(
     carried = transfer_predictions(
         contrasts(groups, base / scale), [now / scale], groups, right, choice.penalty
     )[:, :, None]
+    keep = confirmatory(question_count(rows))
+    weights = half_weights(weights, keep)
     before, after, moved = (
-        expected_hits(guess, groups, right)[0, :, 0] for guess in (first, last, carried)
+        expected_hits(guess, groups, right)[0, keep, 0] for guess in (first, last, carried)
     )
     rise, loss = (interval(weights @ (after - x)) for x in (before, moved))
-    pairs = [expected_pairs(guess, groups, right)[0, :, 0] for guess in (first, last)]
+    pairs = [expected_pairs(guess, groups, right)[0, keep, 0] for guess in (first, last)]
     gained = interval(weights @ (pairs[1] - pairs[0]))
     return Transfer(
         head,
@@ -134,7 +137,8 @@ def transfer_table(found: Sequence[Transfer]) -> Table:
         column("likelihood_last", "likelihood pairs, last"),
     ]
     caption = (
-        "Layer and penalty chosen on the questions with even numbers; all questions. Pairs:"
+        "Layer and penalty chosen on the questions with even numbers; probes are read on those"
+        " with odd ones, likelihoods on all. Pairs:"
         " share of (right, wrong) pairs ranked right, by the probe and by the scores."
     )
     return Table("transfer", "Knowing and saying", caption, columns, rows)

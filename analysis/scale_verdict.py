@@ -15,16 +15,21 @@ def growth(case: Case) -> Verdict:
     """Decide from an early score change at the size of the late one.
 
     Excluded where no size makes the early change as good as the late one, or where accuracy of
-    the direction alone is abrupt; both need changes far above noise. Supported where the early
-    change at the late one's size is as good under every weight and points the same way.
+    the direction alone is abrupt; both need an early change that a second scoring shows to be
+    far above noise. Supported where the early change of every head of the mode, at the size of
+    the late one, is as good under every weight and points the same way.
     """
     result = case.results.get("collapse")
-    found: Collapse | None = (result.facts if result else {}).get("collapse", {}).get(case.head)
+    every: dict[str, Collapse] = (result.facts if result else {}).get("collapse", {})
+    found = every.get(case.head)
     turned, effect, texts = _direction(case)
+    p = None if effect is None else case.adjusted(effect.series.quantity)
     if found is None:
-        kind: Kind = "excluded" if turned else "not separable" if texts else "not tested"
-        change = None if effect is None else effect.size_interval
-        return _verdict(case, kind, effect, change, (*texts, *(() if turned else (NEED,))))
+        kind: Kind = "not separable" if texts else "not tested"
+        more = (*texts, NEED)
+        if effect is None:
+            return Verdict("H1", kind, None, None, None, more)
+        return Verdict("H1", kind, effect.size, effect.size_interval, p, more)
     alone = found.pairs[-1]
     low, high = found.agreement_interval
     said = (
@@ -35,28 +40,22 @@ def growth(case: Case) -> Verdict:
         f" {found.agreement:.2f} [{low:.2f}, {high:.2f}]"
     )
     clear = found.snr >= CLEAR
-    if (alone.fails and clear) or turned:
+    others = [every.get(head) for head in case.parts]
+    if (alone.fails or turned) and clear:
         kind = "excluded"
-    elif all(pair.holds for pair in found.pairs) and low >= ALIKE:
+    elif all(one is not None and _grows(one) for one in others):
         kind = "supported"
     else:
         kind = "not separable"
     above = () if clear else ("the early change is not known to be far above the noise of scoring",)
-    return _verdict(case, kind, effect, alone.deficit, (said, *texts, *above))
+    lacks = alone.late - alone.matched
+    return Verdict("H1", kind, lacks, alone.deficit, p, (said, *texts, *above))
 
 
-def _verdict(
-    case: Case,
-    kind: Kind,
-    effect: SeriesChange | None,
-    interval: tuple[float, float] | None,
-    texts: tuple[str, ...],
-) -> Verdict:
-    p = None if effect is None else case.adjusted(effect.series.quantity)
-    size = None if effect is None else effect.size
-    if interval is not None and size is not None and not interval[0] <= size <= interval[1]:
-        interval = effect.size_interval if effect is not None else None
-    return Verdict("H1", kind, size, interval, p, texts)
+def _grows(found: Collapse) -> bool:
+    """Say whether the early change, scaled, is the late one under every weight."""
+    alike = found.agreement_interval[0] >= ALIKE
+    return alike and all(pair.holds for pair in found.pairs)
 
 
 def _direction(case: Case) -> tuple[bool, SeriesChange | None, tuple[str, ...]]:
@@ -67,7 +66,7 @@ def _direction(case: Case) -> tuple[bool, SeriesChange | None, tuple[str, ...]]:
     if direction is None or change is None or case.settings.weight != 1.0:
         return False, None, ()
     size, p = change.size_interval, case.adjusted(change.series.quantity)
-    clear, above = _above_noise(case, change.tau)
+    clear, above = _above_noise(case, change.tau - change.width / 2)
     band = "" if size is None else f" [{size[0]:.2f}, {size[1]:.2f}]"
     texts = (
         f"accuracy of the direction alone changes by {change.size:.2f}{band} (abruptness, adjusted"
@@ -78,17 +77,19 @@ def _direction(case: Case) -> tuple[bool, SeriesChange | None, tuple[str, ...]]:
     return abrupt and size is not None and size[0] > 0 and clear, change, texts
 
 
-def _above_noise(case: Case, tau: float) -> tuple[bool, str]:
-    """Say whether score changes are far above rounding always, and above jitter at a step."""
+def _above_noise(case: Case, begins: float) -> tuple[bool, str]:
+    """Say whether score changes are far above rounding, and above jitter before a step."""
     floor = floor_of(case)
     if floor is None:
         return False, "no trained checkpoint"
     trained = floor.steps > 0
+    before = trained & (floor.steps < begins)
+    if not before.any():
+        return False, "no trained checkpoint before the change"
     rounding = float(np.min(floor.ratio[trained]))
-    at = int(np.argmin(np.abs(floor.steps[trained] - tau)))
-    jitter = float(floor.jitter_ratio[trained][at])
+    jitter = float(np.min(floor.jitter_ratio[before]))
     text = (
-        f"score changes are at least {rounding:.3g} times float32 rounding, and at the jump"
+        f"score changes are at least {rounding:.3g} times float32 rounding, and before the jump"
         f" {jitter:.3g} times what differs anew between checkpoints ({CLEAR:.0f} is asked of both);"
         " the noise of scoring itself is H0b"
     )

@@ -60,7 +60,7 @@ def seeds(runs: Mapping[str, RunArrays], settings: AnalysisSettings) -> MeasureR
     rng = np.random.default_rng([settings.seed, 11])
     spreads = {q: _spread(found, q, rng) for q in ("accuracy", "margin")}
     last = np.array([one["accuracy"].value[-1] for one in curves.values()])
-    groups = two_groups(last, np.random.default_rng([settings.seed, 12]))
+    groups = two_groups(last, np.random.default_rng([settings.seed, 12]), error=_error(curves))
     abrupt = {q: [f.run for f in found if f.quantity == q and f.abrupt] for q in spreads}
     return MeasureResult(
         "seeds",
@@ -180,6 +180,13 @@ def _warnings(curves: Mapping[str, object], groups: TwoGroups) -> list[str]:
     return notes
 
 
+def _error(curves: Mapping[str, Mapping[str, Series]]) -> float:
+    """Return the largest standard error over questions of a seed's last accuracy."""
+    lasts = [one["accuracy"].per_question for one in curves.values()]
+    ends = [values[-1] for values in lasts if values is not None]
+    return max((float(x.std() / np.sqrt(x.size)) or 0.5 / x.size for x in ends), default=0.0)
+
+
 def sentence(places: Spread, abrupt: Sequence[str], runs: Mapping[str, object]) -> str:
     """Say how many seeds jump, where, and how far apart."""
     start = f"Accuracy changes abruptly in {len(abrupt)} of {len(runs)} seeds"
@@ -187,7 +194,7 @@ def sentence(places: Spread, abrupt: Sequence[str], runs: Mapping[str, object]) 
         return start + "; fewer than two have a place, so there is no spread."
     low, high = places.mean_interval
     narrow, wide = places.deviation_interval
-    beyond = "more than" if places.p <= LEVEL else "no more than"
+    beyond = "more than" if places.p <= LEVEL else "not shown to be more than"
     return (
         f"{start}, on average at step {places.mean:.1f} [{low:.1f}, {high:.1f}]; the places have a"
         f" standard deviation of {places.deviation:.2g} steps [{narrow:.2g}, {wide:.2g}], {beyond}"

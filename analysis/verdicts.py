@@ -40,7 +40,8 @@ def verdicts(
     case = _case(arrays, settings, results)
     first = [rounding(case), smooth_margin(case)]
     if case.jump is None:
-        why = ("no abrupt change of accuracy to explain",)
+        few = "too few checkpoints to look for a change of accuracy"
+        why = ("no abrupt change of accuracy to explain" if case.accuracy is not None else few,)
         many = heterogeneity(case)  # switches of single questions need no common one
         rest = [Verdict(h, "not tested", None, None, None, why) for h in ORDER[2:]]
         found = _in_order(first + rest)

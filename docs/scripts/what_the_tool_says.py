@@ -36,17 +36,18 @@ def blimp(run: Path, seed: int, shared: Path) -> None:
         *("train", "--out", run, "--model", shared / "models/stories260k"),
         *("--questions", shared / "data/blimp_train.jsonl"),
         *("--eval-questions", shared / "data/blimp_test.jsonl"),
-        *("--equal-candidates", "drop", "--lr", "1e-3", "--seed", seed),
+        *("--equal-candidates", "drop", "--lr", "1e-3", "--seed", seed, "--steps", 64),
     )
     steps = ",".join(str(step) for step in range(0, 65, 2))
     probe("collect", run, "--limit", 400, "--checkpoints", steps)
-    _again(run)
+    _again(run, "--limit", 400)
 
 
-def _again(run: Path) -> None:
-    """Score some checkpoints a second time, and without the question."""
-    probe("collect", run, "--contexts", "again", "--checkpoints", "log:8")
-    probe("collect", run, "--contexts", "answer_only,domain", "--checkpoints", "log:16")
+def _again(run: Path, *limit: object, steps: int = 64) -> None:
+    """Score some checkpoints a second time, and without the question, the last one too."""
+    few = ",".join(str(2**power) for power in range(1, 7) if 2**power <= steps)
+    probe("collect", run, "--contexts", "again", "--checkpoints", few, *limit)
+    probe("collect", run, "--contexts", "answer_only,domain", "--checkpoints", few, *limit)
 
 
 MODELS = {"organism": organism, "blimp": blimp}

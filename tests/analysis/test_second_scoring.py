@@ -114,10 +114,11 @@ def evidence(kind, quick, *, finer):
 
 
 @pytest.mark.parametrize("finer", [False, True])
-def test_a_noise_floor_is_predicted_and_not_killed(quick, finer):
+def test_a_noise_floor_is_predicted_with_a_finer_scoring_and_not_killed(quick, finer):
     found = evidence("noise", quick, finer=finer)
-    assert (found.predicted, found.killed) == (True, False)
-    assert len(found.texts) == 3 + finer
+    assert (found.predicted, found.killed) == (finer, False)
+    assert len(found.texts) == 4
+    assert ("is missing" in found.texts[-1]) is not finer
 
 
 @pytest.mark.parametrize("finer", [False, True])

@@ -75,4 +75,4 @@ def test_other_positions_are_another_collection(probe: Probe, run: Path) -> None
     first = ("--collect", "residual", "--heads", "negative", "--checkpoints", "12")
     assert probe("collect", run, *first).code == 0
     shown = probe("collect", run, *first, "--positions", "answer_mean")
-    assert "positions: stored None, now" in shown.err
+    assert "positions: stored the default, asked for" in shown.err

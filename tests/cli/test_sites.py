@@ -125,7 +125,7 @@ def test_collect_reads_through_the_bridge_on_request(
     assert (attrs["backend"], attrs["sites_source"]) == ("bridge", "table")
     shown = probe("collect", run, *options[2:], "--heads", "positive")
     assert shown.code == 4
-    assert "backend: stored bridge, now None" in shown.err
+    assert "backend: stored bridge, asked for" in shown.err
 
 
 def test_collect_takes_sites_from_a_file_or_a_configuration(

@@ -122,7 +122,7 @@ def test_the_file_says_who_read_it_and_how_close_they_were(
     assert "bridge and plain hooks differ at base-step-00000000 by" in str(
         attrs["row_layout_reason"]
     )
-    with pytest.raises(StoreError, match="backend: stored bridge, now None"):
+    with pytest.raises(StoreError, match="backend: stored bridge, asked for"):
         collected(tmp_path, make_model("llama"), plan, series, "hooks")
 
 

@@ -3,7 +3,7 @@
 The one place that knows both the store and the analysis: neither knows the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from critical_phase.analysis import Intervention, Rows
 from critical_phase.checkpoints import Series, read_log, read_questions
 from critical_phase.cli.base_weights import BaseWeights
+from critical_phase.cli.on_demand import ReadOnDemand
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
 from critical_phase.cli.stored_contexts import (
     StoredContexts,
@@ -137,12 +138,13 @@ class StoredRun:
 
     def attention_summary(
         self, head: str
-    ) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
-        """Named summaries of the attention row."""
-        names = [n for n in self._datasets if n.startswith("attention_summary/")]
-        return {
-            name.partition("/")[2]: self._stack(head, name, None).swapaxes(2, 3) for name in names
-        }
+    ) -> Mapping[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """Named summaries of the attention row, each read when it is asked for."""
+        group = "attention_summary/"
+        names = [n.removeprefix(group) for n in self._datasets if n.startswith(group)]
+        return ReadOnDemand(
+            names, lambda name: self._stack(head, group + name, None).swapaxes(2, 3)
+        )
 
     def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:
         """Named sparsity metrics of the MLP activations at the end of the answer."""
