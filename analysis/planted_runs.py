@@ -252,6 +252,7 @@ def _with_states(
     label: Mapping[int, tuple[float, float]],
     shift: Mapping[int, tuple[float, float]],
     causes: Mapping[Plan, float],
+    questions: int = QUESTIONS,
 ) -> Planted:
     """Make a run of one head whose margin switches beside its hidden states.
 
@@ -260,10 +261,11 @@ def _with_states(
         label: Layer to strength of the label direction before and after the switch.
         shift: The same for a constant vector.
         causes: Share of the margin's change that each intervention brings or takes.
+        questions: Of them a half chooses the layer and a half decides.
     """
     tau = _place(rng)
     gain = logistic(TIME, tau, WIDTH)
-    run = _common(RISE * (gain - 0.5), rng, ONE)
+    run = _common(RISE * (gain - 0.5), rng, ONE, questions)
     courses = [
         {layer: low + (high - low) * gain for layer, (low, high) in given.items()}
         for given in (label, shift)
@@ -292,7 +294,8 @@ def new_feature(rng: np.random.Generator) -> Planted:
 
 def readout(rng: np.random.Generator) -> Planted:
     """A label direction is there from the start; only the scores switch."""
-    return _with_states(rng, dict.fromkeys(INNER, (2.0, 2.0)), {}, {"erase_direction": 1.0})
+    label = dict.fromkeys(INNER, (2.0, 2.0))
+    return _with_states(rng, label, {}, {"erase_direction": 1.0}, MANY)
 
 
 def vector_and_readout(rng: np.random.Generator) -> Planted:

@@ -101,7 +101,7 @@ PLANTED_WORLDS: dict[str, PlantedWorld] = {
             jump=True,
             abrupt=(Place("margin.base_likra"),),
             still=(*BELOW, *(Place(p.quantity, layer) for p in BELOW for layer in INNER)),
-            measures=STATES,
+            measures=(*STATES, "readout_gap"),
         ),
         PlantedWorld(
             "rerouting",
