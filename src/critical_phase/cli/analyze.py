@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from threadpoolctl import threadpool_limits
 
 from critical_phase.analysis import (
     MEASURES,
@@ -20,6 +21,9 @@ from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.result_csv import measure_csv
 from critical_phase.cli.run_folder import RunFolder, open_run, update_record
 from critical_phase.cli.settings import AnalyzeSettings, command_line, resolve
+
+_LARGE = 1 << 21
+"""Numbers of one layer at one checkpoint from which linear algebra gains by more threads."""
 
 
 def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> dict[str, Any]:
@@ -45,7 +49,7 @@ def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> 
         weight=settings.weight,
         run=run.path.resolve().name,
     )
-    with bar("analyze", number_of_measures()) as progress:
+    with bar("analyze", number_of_measures()) as progress, threadpool_limits(_threads(arrays)):
         done = analyze(arrays, chosen, progress=_counted(progress))
     for name, measure in done.measures.items():
         _write_measure(run, name, measure)
@@ -54,6 +58,14 @@ def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> 
     write_json(run.analysis / "findings.json", findings)
     update_record(run, command, headline=done.headline)
     return findings
+
+
+def _threads(arrays: StoredRun) -> int | None:
+    """Use one thread for small matrices, which two divide at a loss; None: as many as there are."""
+    if not (arrays.layers and arrays.positions):
+        return 1
+    states = arrays.base_residual(arrays.layers[0], arrays.positions[0])
+    return 1 if states.size < _LARGE else None
 
 
 def number_of_measures() -> int:
