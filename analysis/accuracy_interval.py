@@ -4,39 +4,19 @@ Resampling questions that are all right gives all right again: a percentile inte
 zero at an accuracy of 1 and too narrow a one close to it. Wilson's score interval is wide
 there. Joined, neither end is ever inside what one of the two allows.
 
-Reference: Wilson (1927), J. Am. Stat. Assoc. 22, 209; Brown, Cai, DasGupta (2001),
-Statist. Sci. 16, 101.
+Reference: Brown, Cai, DasGupta (2001), Statist. Sci. 16, 101.
 """
 
 import numpy as np
 from jaxtyping import Float
 
 from .bootstrap import curve_draws, interval, series_interval
+from .proportion import wilson
 from .results import BOOTSTRAP
 from .series import Series
 
 JOINED = f"{BOOTSTRAP} joined with Wilson's interval"
 """Name of the interval of an accuracy."""
-
-_Z = 1.959963984540054
-
-
-def wilson(
-    share: Float[np.ndarray, "..."], questions: int, z: float = _Z
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Return Wilson's interval of a share of independent questions.
-
-    Args:
-        share: Shares of right questions, 0 to 1. Ties that count in part vary less than
-            questions that are right or wrong, so the interval is too wide for them.
-        questions: How many questions the share is of.
-        z: Quantile of the normal distribution, 95 % unless told.
-    """
-    size = 1 + z**2 / questions
-    middle = (share + z**2 / (2 * questions)) / size
-    half = z / size * np.sqrt(share * (1 - share) / questions + (z / (2 * questions)) ** 2)
-    # The ends are exact where none or all are right; rounding would miss them.
-    return np.where(share > 0, middle - half, 0.0), np.where(share < 1, middle + half, 1.0)
 
 
 def accuracy_band(

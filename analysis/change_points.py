@@ -88,6 +88,19 @@ def change_points(
     )  # fmt: skip
 
 
+def reference(points: MeasureResult) -> SeriesChange | None:
+    """Return the accuracy jump of the primary mode.
+
+    None where it is not abrupt, could not be placed where it was tested, is as wide as the
+    widest shape tried, or where the interval of its size holds zero.
+    """
+    change: SeriesChange | None = points.facts["changes"].get(f"accuracy.{points.facts['primary']}")
+    if change is None or not (change.test.found and change.placed) or change.width_at_limit:
+        return None
+    low, high = change.size_interval or (change.size, change.size)
+    return None if low <= 0.0 <= high else change
+
+
 def _found(
     finder: ChangeFinder, by_name: Mapping[str, Series]
 ) -> tuple[dict[str, SeriesChange], list[str]]:

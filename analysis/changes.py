@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from .attention import attention
 from .bootstrap import interval, shared_weights
-from .change_points import change_points
+from .change_points import change_points, reference
 from .charts import layer_label
 from .family import family_p
 from .inputs import RunArrays, question_count
@@ -148,19 +148,6 @@ def changes(
         facts={"ranked": ranked, "jump": jump, "weights": finder.weights,
                "resolution_steps": None if jump is None else jump.resolution},
     )  # fmt: skip
-
-
-def reference(points: MeasureResult) -> SeriesChange | None:
-    """Return the accuracy jump of the primary mode.
-
-    None where it is not abrupt, could not be placed where it was tested, is as wide as the
-    widest shape tried, or where the interval of its size holds zero.
-    """
-    change: SeriesChange | None = points.facts["changes"].get(f"accuracy.{points.facts['primary']}")
-    if change is None or not (change.test.found and change.placed) or change.width_at_limit:
-        return None
-    low, high = change.size_interval or (change.size, change.size)
-    return None if low <= 0.0 <= high else change
 
 
 def _all(arrays: RunArrays, settings: AnalysisSettings) -> dict[str, MeasureResult]:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from .accuracy_interval import JOINED, accuracy_band
 from .bootstrap import interval, shared_weights
+from .change_points import reference
 from .charts import numbers
 from .collapse import ScaledPair, algebra_gap, scaled_hits, scaled_pair, spread
 from .contexts import AGAIN
@@ -17,7 +18,6 @@ from .linearity import linearity, linearity_table
 from .noise_floor import at_rest, direction_agreement
 from .results import Map, MeasureResult, Table, column
 from .second_scoring import SecondScoring
-from .series_change import SeriesChange
 from .settings import AnalysisSettings
 from .thresholds import EQUAL
 from .weight_sweep import MOST_STEPS, log_spaced
@@ -129,11 +129,10 @@ def _early(
     steps: Int[np.ndarray, " step"], done: Mapping[str, MeasureResult] | None
 ) -> tuple[int | None, str]:
     """Choose the last trained step before the jump, or one at a quarter of the series."""
-    jump: SeriesChange | None = None
+    jump = None
     if done is not None and "change_points" in done:
-        points = done["change_points"].facts
-        jump = points["changes"].get(f"accuracy.{points['primary']}")
-    if jump is None or not (jump.test.found and jump.placed):
+        jump = reference(done["change_points"])
+    if jump is None:
         near = int(np.argmin(np.abs(steps - steps[-1] / 4)))
         return near, "at a quarter of the series (accuracy has no jump)"
     edge = min(jump.tau - jump.width / 2, jump.interval[0])

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .changes import RankedChange, reference
+from .change_points import reference
+from .changes import RankedChange
 from .curves import NEEDS, available_modes
 from .hypotheses import CLAIMS, Verdict
 from .inputs import RunArrays

@@ -21,8 +21,8 @@ FINER = ("float64", "float32")
 def rounding(case: Case) -> Verdict:
     """Decide from a second scoring of the same checkpoints; without one nothing is decided.
 
-    Excluded where changes are far above noise before the jump, the second scoring has the jump
-    at the same place. Supported where changes first rise above noise at the jump and a scoring
+    Excluded where changes are far above noise before the jump and the second scoring has it at
+    the same place. Supported where changes first rise above noise at the jump and a scoring
     in a finer type is better before it. Without a jump: excluded where noise could hide none.
     All heads of the mode count.
     """

@@ -393,7 +393,7 @@ def test_hidden_states_that_are_not_numbers_name_head_layer_and_step(settings):
 def test_a_change_as_wide_as_the_widest_shape_is_no_jump():
     from dataclasses import replace
 
-    from critical_phase.analysis.changes import reference
+    from critical_phase.analysis.change_points import reference
     from critical_phase.analysis.results import MeasureResult
 
     run = planted_run("switch", np.random.default_rng(0), width=0)

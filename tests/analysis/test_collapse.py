@@ -105,6 +105,9 @@ def points(step):
     change = SimpleNamespace(
         test=SimpleNamespace(found=True),
         placed=True,
+        width_at_limit=False,
+        size=0.3,
+        size_interval=(0.2, 0.4),
         tau=step,
         width=0.5,
         interval=(step - 0.5, step + 0.5),
@@ -126,6 +129,12 @@ def test_the_early_step_is_the_last_before_the_jump(quick):
     assert found.alpha == pytest.approx(2.4 * 1.8, rel=0.15)
     assert all(pair.fails for pair in found.pairs)
     assert "before the jump" in found.chosen
+
+
+def test_a_change_that_findings_do_not_report_is_no_jump(quick):
+    given = points(11.5)
+    given["change_points"].facts["changes"]["accuracy.base_likra"].size_interval = (-0.1, 0.4)
+    assert collapse(grown(0), quick, given).facts["collapse"]["negative"].early == 6
 
 
 def test_without_a_jump_a_quarter_of_the_series_is_taken(quick):

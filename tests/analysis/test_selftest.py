@@ -4,7 +4,7 @@ import pytest
 
 from critical_phase.analysis.planted_truth import Place
 from critical_phase.analysis.planted_worlds import PLANTED_WORLDS
-from critical_phase.analysis.proportion import wilson
+from critical_phase.analysis.proportion import wilson_of_count
 from critical_phase.analysis.selftest import (
     Located,
     Outcome,
@@ -37,7 +37,10 @@ RIGHT = Outcome(
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (95, 100, 0.8882, 0.9785), (0, 0, 0.0, 1.0)],
 )
 def test_wilson_intervals_are_those_of_the_formula(count, total, low, high):
-    assert wilson(count, total) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert wilson_of_count(count, total) == (
+        pytest.approx(low, abs=1e-4),
+        pytest.approx(high, abs=1e-4),
+    )
 
 
 def test_the_right_answer_has_no_fault():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from critical_phase.analysis.proportion import wilson
+from critical_phase.analysis.proportion import wilson_of_count
 from critical_phase.analysis.selftest import Share, WorldScore
 
 COLUMNS = {
@@ -48,7 +48,7 @@ def _world(one: WorldScore) -> dict[str, Any]:
 
 
 def _interval(share: Share) -> list[float] | None:
-    return list(wilson(share.count, share.total)) if share.total else None
+    return list(wilson_of_count(share.count, share.total)) if share.total else None
 
 
 def lines(scores: Sequence[WorldScore]) -> list[str]:
@@ -77,5 +77,5 @@ def _text(share: Share) -> str:
     """Write a share with its interval, nothing where it does not apply."""
     if share.value is None:
         return ""
-    low, high = wilson(share.count, share.total)
+    low, high = wilson_of_count(share.count, share.total)
     return f"{share.value:.1%} [{low:.0%}, {high:.0%}]"
