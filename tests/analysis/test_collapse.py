@@ -1,12 +1,11 @@
 """An early change, scaled, against a late one: the same under pure scale, and only there."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
 from critical_phase.analysis.bootstrap import question_weights
+from critical_phase.analysis.change_point import Abruptness
 from critical_phase.analysis.collapse import (
     algebra_gap,
     scaled_hits,
@@ -17,6 +16,8 @@ from critical_phase.analysis.collapse import (
 from critical_phase.analysis.collapses import WEIGHTS, collapse
 from critical_phase.analysis.results import MeasureResult
 from critical_phase.analysis.second_scorings import second_scoring
+from critical_phase.analysis.series import Series
+from critical_phase.analysis.series_change import SeriesChange
 
 READ = 0.045  # three standard errors of 1,000 questions
 STEPS = 25
@@ -100,19 +101,24 @@ def grown(turn, heads=("negative",)):
     return run
 
 
-def points(step):
+def points(step, size=(0.2, 0.4)):
     """What `change_points` says of a jump between two checkpoints."""
-    change = SimpleNamespace(
-        test=SimpleNamespace(found=True),
-        placed=True,
-        width_at_limit=False,
-        size=0.3,
-        size_interval=(0.2, 0.4),
+    accuracy = Series("accuracy.base_likra", "", "", "accuracy", np.arange(STEPS), np.zeros(STEPS))
+    found = Abruptness(p=0.01, statistic=9.0, tau=step, width=0.5, share=0.9)
+    change = SeriesChange(
+        series=accuracy,
+        test=found,
         tau=step,
-        width=0.5,
         interval=(step - 0.5, step + 0.5),
+        interval_kind="",
+        width=0.5,
+        before=0.3,
+        after=0.6,
+        size_interval=size,
+        kind="step",
+        draws=None,
     )
-    facts = {"primary": "base_likra", "changes": {"accuracy.base_likra": change}}
+    facts = {"primary": "base_likra", "changes": {accuracy.quantity: change}}
     return {"change_points": MeasureResult("change_points", "", "", "", {}, facts=facts)}
 
 
@@ -132,9 +138,8 @@ def test_the_early_step_is_the_last_before_the_jump(quick):
 
 
 def test_a_change_that_findings_do_not_report_is_no_jump(quick):
-    given = points(11.5)
-    given["change_points"].facts["changes"]["accuracy.base_likra"].size_interval = (-0.1, 0.4)
-    assert collapse(grown(0), quick, given).facts["collapse"]["negative"].early == 6
+    found = collapse(grown(0), quick, points(11.5, (-0.1, 0.4))).facts["collapse"]["negative"]
+    assert found.early == 6
 
 
 def test_without_a_jump_a_quarter_of_the_series_is_taken(quick):
