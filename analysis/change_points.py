@@ -106,10 +106,16 @@ def _found(
 ) -> tuple[dict[str, SeriesChange], list[str]]:
     """Test and locate accuracy and margin of every mode, and say which are too short."""
     tested = [n for n in by_name if n.split(".")[0] in ("accuracy", "margin")]
-    found = {name: finder.find(by_name[name]) for name in tested}
+    found = {name: finder.find(by_name[name], _margins(name, by_name)) for name in tested}
     short = [name for name, change in found.items() if change is None]
     notes = [f"{name}: fewer than 8 checkpoints, no change point looked for" for name in short]
     return {name: change for name, change in found.items() if change is not None}, notes
+
+
+def _margins(name: str, by_name: Mapping[str, Series]) -> Series | None:
+    """Return the margins that an accuracy counts."""
+    kind, mode = name.split(".")
+    return by_name.get(f"margin.{mode}") if kind == "accuracy" else None
 
 
 def _mirages(

@@ -104,7 +104,7 @@ def _last(
     apart, common = random_change(change, rng), random_change(change, rng, common=True)
     origin = block_features(rows, base)
     ckas = [block_cka(origin, block_features(rows, base + c))[0] for c in (change, apart, common)]
-    means = change[first.rows].mean(axis=0), change[second.rows].mean(axis=0)
+    means = (change[half.chosen[rows.question]].mean(axis=0) for half in (first, second))
     return Last(
         spectrum(change[kept]),
         spectrum(apart[kept]),

@@ -59,6 +59,24 @@ def training_noise(
     return noise
 
 
+def crossed(
+    weights: Float[np.ndarray, "draw question"],
+    margins: Float[np.ndarray, "step question"],
+    wander: Float[np.ndarray, "draw step"],
+) -> Float[np.ndarray, "draw step"]:
+    """Return how much accuracy moves when all margins wander together.
+
+    A wander of training moves accuracy only while margins lie close to zero. Where most are
+    far from it, before and after a jump, accuracy stands still, so its own course cannot show
+    how much it would have wandered within the jump.
+    """
+    moved = np.empty_like(wander)
+    for step, (margin, shift) in enumerate(zip(margins, wander.T, strict=True)):
+        there = np.sign(margin[None] + shift[:, None]) - np.sign(margin)
+        moved[:, step] = 0.5 * (weights * there).sum(axis=1)
+    return moved
+
+
 def shared_noise(
     value: Float[np.ndarray, " step"],
     time: Float[np.ndarray, " step"],

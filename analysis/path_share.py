@@ -50,26 +50,20 @@ def _normalised(length: Float[np.ndarray, "step case"]) -> Float[np.ndarray, "st
 class Half:
     """Some of the questions, to repeat a measurement on."""
 
-    rows: Int[np.ndarray, " _row"]
     chosen: Bool[np.ndarray, " question"]
 
     def product(self, one: BlockFeatures, two: BlockFeatures) -> float:
         """Return the alignment of two tables over pairs of these questions."""
+        mine = [self.chosen[group.question] for group in one.groups]
+        kept = [group.inner[some].ravel() for group, some in zip(one.groups, mine, strict=True)]
+        inner = np.concatenate(kept)
         if one.gram is not None and two.gram is not None:
-            place = np.ix_(self.rows, self.rows)
+            place = np.ix_(inner, inner)
             return float(np.vdot(one.gram[place], two.gram[place]))
-        whole = float(np.sum((one.x[self.rows].T @ two.x[self.rows]) ** 2))
-        order = np.cumsum([0, *(index.shape[0] for index in one.blocks)])
-        kept = self.chosen[np.argsort(np.argsort(_firsts(one)))]
-        for at, (a, b) in enumerate(zip(one.siblings, two.siblings, strict=True)):
-            mine = kept[order[at] : order[at + 1]]
-            whole -= float(np.sum((a * b)[mine]))
+        whole = float(np.sum((one.x[inner].T @ two.x[inner]) ** 2))
+        for some, a, b in zip(mine, one.siblings, two.siblings, strict=True):
+            whole -= float(np.sum((a * b)[some]))
         return whole
-
-
-def _firsts(table: BlockFeatures) -> Int[np.ndarray, " question"]:
-    """Return the first row of every question, in the order of the blocks."""
-    return np.concatenate([index[:, 0] for index in table.blocks])
 
 
 def halves(question: Int[np.ndarray, " row"], rng: np.random.Generator) -> tuple[Half, Half]:
@@ -82,8 +76,7 @@ def halves(question: Int[np.ndarray, " row"], rng: np.random.Generator) -> tuple
     count = int(question[-1]) + 1
     first = np.zeros(count, dtype=bool)
     first[rng.permutation(count)[: count // 2]] = True
-    one, two = (Half(np.flatnonzero(some[question]), some) for some in (first, ~first))
-    return one, two
+    return Half(first), Half(~first)
 
 
 def random_change(

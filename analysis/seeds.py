@@ -126,7 +126,8 @@ def _changes(finder: ChangeFinder, curves: Mapping[str, Mapping[str, Series]]) -
         (name, kind, change)
         for name, one in curves.items()
         for kind, series in one.items()
-        if (change := finder.find(series)) is not None
+        if (change := finder.find(series, one["margin"] if kind == "accuracy" else None))
+        is not None
     ]
     adjusted = adjust([change.test.p for _, _, change in found])
     return [SeedChange(*one, float(p)) for one, p in zip(found, adjusted, strict=True)]

@@ -9,8 +9,8 @@ from scipy.linalg import cholesky
 
 from .bootstrap import curve_draws, interval
 from .change_point import FEWEST, LEAST_SHARE, MOST_SHARE, Abruptness, AbruptTest
-from .location import Location, Places, change_kind, near_shapes, wide_places
-from .noise_model import curve_covariance, training_covariance, training_noise
+from .location import Places, change_kind, near_shapes, wide_places
+from .noise_model import crossed, curve_covariance, training_covariance, training_noise
 from .resolution import bracket, spacing
 from .series import Series
 from .settings import AnalysisSettings
@@ -98,16 +98,22 @@ class ChangeFinder:
         """Simulate more curves for a change whose p-value is as small as it can get."""
         return replace(change, test=self.test(change.series, curves=curves))
 
-    def find(self, series: Series) -> SeriesChange | None:
-        """Test and locate the change of one series, None with too few checkpoints."""
+    def find(self, series: Series, margins: Series | None = None) -> SeriesChange | None:
+        """Test and locate the change of one series, None with too few checkpoints.
+
+        Args:
+            series: The series.
+            margins: Of an accuracy, the margins that it counts: the wander of training is then
+                read from them and shared with their own draws.
+        """
         if series.steps.size < FEWEST:
             return None
         test = self.test(series)
         time = series.steps.astype(np.float64)
         if not test.found:
-            return self._describe(series, test, self._wide(time))
+            return self._describe(series, test, self._wide(time), margins)
         grid, window = _near(series, time, test)
-        change = self._describe(series, test, grid)
+        change = self._describe(series, test, grid, margins)
         edge = not window[0] < change.tau < window[1]
         size = float(grid.locate(series.value[None]).size[0])
         share = abs(size) / float(np.ptp(series.value))
@@ -115,14 +121,16 @@ class ChangeFinder:
             return change
         return _unplaced(change, time)
 
-    def _describe(self, series: Series, test: Abruptness, grid: Places) -> SeriesChange:
+    def _describe(
+        self, series: Series, test: Abruptness, grid: Places, margins: Series | None
+    ) -> SeriesChange:
         """Locate a change on the curve and on every draw."""
         time = series.steps.astype(np.float64)
         point = grid.locate(series.value[None])
         tau, width = float(point.tau[0]), float(point.width[0])
         lowest, highest = float(series.value.min()), float(series.value.max())
         before, after = (float(np.clip(v[0], lowest, highest)) for v in (point.before, point.after))
-        found = self._draws(series, grid)
+        found = grid.locate(self._draws(series, margins))
         name = TRAINING if series.per_question is None else QUESTIONS
         low, high = (float(v) for v in interval(found.tau))
         near = bracket(time, tau)
@@ -134,16 +142,26 @@ class ChangeFinder:
             width_at_limit=width >= float(grid.shapes.width.max()),
         )  # fmt: skip
 
-    def _draws(self, series: Series, grid: Places) -> Location:
-        """Locate the change on resampled questions with the wander of other trainings."""
+    def _draws(self, series: Series, margins: Series | None) -> Float[np.ndarray, "draw step"]:
+        """Draw the curve on resampled questions with the wander of other trainings."""
+        drawn = self._wander(series)
+        if series.per_question is None:
+            drawn += series.value
+            return drawn
+        drawn += curve_draws(self.weights, series.per_question)
+        if margins is not None and margins.per_question is not None:
+            kept = np.isin(margins.steps, series.steps)
+            moved = self._wander(margins)[:, kept]
+            drawn += crossed(self.weights, margins.per_question[kept], moved)
+        return drawn
+
+    def _wander(self, series: Series) -> Float[np.ndarray, "draw step"]:
+        """Draw the wander of training; the same draws whenever the same series is asked for."""
         name = f"{series.quantity} {series.layer} {series.attention_head}"
         rng = np.random.default_rng([self.settings.seed, 5, crc32(name.encode())])
         time = series.steps.astype(np.float64)
         training = training_covariance(series.value, time, series.per_question)
-        curves = training_noise(training, len(self.weights), rng)
-        if series.per_question is None:
-            return grid.locate(curves + series.value)
-        return grid.locate(curves + curve_draws(self.weights, series.per_question))
+        return training_noise(training, len(self.weights), rng)
 
     def _wide(self, time: Float[np.ndarray, " step"]) -> Places:
         """Return sigmoids of every place and width, for curves without an abrupt change."""

@@ -93,7 +93,7 @@ def walk_layer(
     half_cka = np.full((2, steps.size), np.nan)
     parts = halves(arrays.rows.question, np.random.default_rng([seed, 30]))
     chosen = spread_steps(steps, MOST_STEPS if pairs_of_steps else 0)
-    pairs = PairCollector(chosen.size, arrays.rows.question.size)
+    pairs = PairCollector(chosen.size)
     before: BlockFeatures | None = None
     own: list[float] = []
     for t, step in enumerate(steps):

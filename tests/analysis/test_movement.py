@@ -152,7 +152,7 @@ def test_half_of_the_questions_give_the_cka_of_a_run_with_only_them(width, make_
     assert (one.gram is None) == (width == 1)
     for half in halves(rows.question, rng):
         fewer = make_rows(np.bincount(rows.question)[half.chosen].tolist(), rng)
-        tables = [block_features(fewer, table[half.rows]) for table in (x, y)]
+        tables = [block_features(fewer, table[half.chosen[rows.question]]) for table in (x, y)]
         own = half.product(one, one) * half.product(two, two)
         found = half.product(one, two) / np.sqrt(own)
         assert found == pytest.approx(block_cka(*tables)[0], abs=1e-12)

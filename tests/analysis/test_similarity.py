@@ -75,7 +75,7 @@ def test_jackknife_pseudo_values_leave_questions_out_exactly(make_rows, rng):
 
 def test_features_of_many_rows_and_grams_of_few_give_the_same(make_rows, rng):
     rows = make_rows([4] * 30, rng)
-    x = rng.normal(size=(120, 14))
+    x = rng.normal(size=(120, 11))
     y = x + rng.normal(size=x.shape)
     tables = [block_features(rows, one) for one in (x, y)]
     wide = [block_features(rows, np.hstack([one, 0 * one])) for one in (x, y)]
