@@ -11,6 +11,11 @@ from .second_scorings import Twice
 from .series import Series
 from .thresholds import EQUAL
 
+MISSING = (
+    "a scoring in a finer type, where noise would hide nothing, is missing"
+    " (probe collect RUN --contexts again-float64)"
+)
+
 BEFORE = 2
 """Checkpoints scored twice before the jump that are needed to say anything about it."""
 
@@ -68,7 +73,7 @@ def noise_evidence(
     _, turn_text = _turned(direction, weights, int(found.steps[before[-1]]))
     crossing = found.crossings[0]
     meets = crossing.step is not None and _meets(found, crossing.interval, place)
-    raised, text = False, "a scoring in a finer type, where noise would hide nothing, is missing"
+    raised, text = False, MISSING
     if finer is not None:
         raised, text = _raised(finer, weights, place[0])
     more = (text,) if meets or finer is not None else ()

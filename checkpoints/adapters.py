@@ -77,6 +77,7 @@ class AdapterSlot:
         try:
             with quiet_peft():
                 wrapper = PeftModel.from_pretrained(model, str(checkpoint.path))
+            _as_saved(wrapper, load_adapter(checkpoint.path))
         except (ValueError, RuntimeError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"the adapter does not fit this base model: {str(error).splitlines()[0]}",
@@ -191,7 +192,8 @@ class AdapterSlot:
             type(layer.get_base_layer()).__name__ in ("Linear", "Conv1D") for layer in self._layers
         )
         dtypes = {parameter.dtype for parameter in self.model.parameters()}
-        return _is_plain(checkpoint) and linear and dtypes == {torch.float32}
+        exact = dtypes <= {torch.float32, torch.float64}
+        return _is_plain(checkpoint) and linear and exact
 
     def _live(self) -> dict[str, torch.Tensor]:
         """Look the adapter's tensors up in the model again, by name: a stale alias is seen."""
@@ -252,6 +254,15 @@ def _is_plain(checkpoint: Checkpoint) -> bool:
     )
 
 
+def _as_saved(wrapper: PeftModel, saved: dict[str, torch.Tensor]) -> None:
+    """Give live tensors the type of the file: on a base in float64 PEFT makes them float64."""
+    places = {parameter.data_ptr(): parameter for parameter in wrapper.parameters()}
+    for name, live in adapter_state(wrapper).items():
+        parameter = places.get(live.data_ptr())
+        if live.dtype == torch.float64 and name in saved and parameter is not None:
+            parameter.data = saved[name].to(parameter.device)
+
+
 def _add_update(layer: Any, original: torch.Tensor, buffer: torch.Tensor) -> None:
     """Write W0 + scaling * B @ A into the buffer, in one pass where A and B are plain maps."""
     up, down = layer.lora_B, layer.lora_A
@@ -259,7 +270,8 @@ def _add_update(layer: Any, original: torch.Tensor, buffer: torch.Tensor) -> Non
         torch.add(original, layer.get_delta_weight("default"), out=buffer)
         return
     b, a, scaling = up["default"].weight, down["default"].weight, layer.scaling["default"]
-    torch.addmm(original, b, a, alpha=scaling, out=buffer)
+    kind = original.dtype
+    torch.addmm(original, b.to(kind), a.to(kind), alpha=scaling, out=buffer)
 
 
 def _parameter_names(wrapper: Any, registry: dict[str, torch.Tensor]) -> dict[str, str] | None:

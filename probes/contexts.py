@@ -7,6 +7,7 @@ difference to the row with its own question is what the question adds.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -24,6 +25,7 @@ AGAIN = "again"
 """The context that changes nothing but how rows are laid out: a second scoring."""
 SCALED = "scaled"
 """The kind of context that changes nothing but the size of the adapter's update."""
+_AGAIN = re.compile(r"again(?:-(float32|float64))?")
 _SCALED = re.compile(r"scaled-(?=.*[1-9])(\d+(?:\.\d+)?)")
 _SHOTS = re.compile(r"shots-(\d+)(?:@(\d+))?")
 _BLANK_LINE = "\n\n"
@@ -70,9 +72,10 @@ def context_plan(
     contexts differ in what is given and in nothing that is scored.
 
     Args:
-        name: One of `CONTEXTS`; `scaled-2` reads the run's own rows under adapters whose
-            update is doubled; `shots` is written `shots-5` for the first five training
-            questions, `shots-25@1234` for 25 drawn with that seed.
+        name: One of `CONTEXTS`; `again-float64` computes the run's own rows in that type;
+            `scaled-2` reads them under adapters whose update is doubled; `shots` is written
+            `shots-5` for the first five training questions, `shots-25@1234` for 25 drawn with
+            that seed.
         questions: Those of the main plan, in its order.
         train_questions: Where demonstrations come from; needed by `shots` alone.
         tokenizer: Of the base model.
@@ -109,11 +112,11 @@ def context_kind(name: str) -> str:
     Raises:
         ConfigError: No context has this name.
     """
-    kinds = {"shots": _SHOTS, SCALED: _SCALED}
+    kinds = {"shots": _SHOTS, SCALED: _SCALED, AGAIN: _AGAIN}
     kind = next((kind for kind, form in kinds.items() if form.fullmatch(name)), name)
-    if kind not in CONTEXTS or name in kinds:
-        known = [one for one in CONTEXTS if one not in kinds]
-        known += ["scaled-ALPHA", "shots-K", "shots-K@SEED"]
+    if kind not in CONTEXTS or name in (SCALED, "shots"):
+        known = [one for one in CONTEXTS if one not in (SCALED, "shots")]
+        known += ["again-float32", "again-float64", "scaled-ALPHA", "shots-K", "shots-K@SEED"]
         raise ConfigError(f"no context {name!r}", fix=f"choose from {', '.join(known)}")
     return kind
 
@@ -131,6 +134,13 @@ def adapter_scale(name: str) -> float:
     """Return what a context multiplies adapters by: 2 of `scaled-2`, 1 of all others."""
     found = _SCALED.fullmatch(name)
     return float(found[1]) if found else 1.0
+
+
+def compute_type(name: str) -> Literal["own", "float32", "float64"]:
+    """Return the type that a context computes in: float64 of `again-float64`, else the run's."""
+    found = _AGAIN.fullmatch(name)
+    kind = found and found[1]
+    return "float64" if kind == "float64" else "float32" if kind == "float32" else "own"
 
 
 def answer_only(request: ContextRequest) -> list[str]:

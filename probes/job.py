@@ -5,6 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from critical_phase.errors import ConfigError
 from critical_phase.probes.attention_row import keep_readable
 from critical_phase.probes.bridge_backend import bridge_instrument
 from critical_phase.probes.collector import Arrays, Calibration
@@ -58,7 +61,8 @@ class Job(UnitWork):
         """Units that another process finished while they were measured here."""
         self._absent: dict[str, list[Kind]] = {}
         self._spare: Arrays | None = None
-        self._model, self._dtype = model, str(model.dtype).removeprefix("torch.")
+        self._model = model
+        self._dtype = str(settings.compute(model.dtype)).removeprefix("torch.")
         self._base_sha256, self._overwrite = base_sha256, overwrite
         self._slot: ModelSlot | None = None
         self._kinds: tuple[Kind, ...] = (
@@ -90,6 +94,7 @@ class Job(UnitWork):
             refuse_full_weights({u.checkpoint.kind for u in units if u.checkpoint is not None})
         for kind in self._kinds:
             remove_leftovers(self.run / kind)
+        self._cast()
         self._slot = self._open_slot(units)
         if self.settings.adapter_scale != 1.0:
             self._slot.scale(self.settings.adapter_scale)
@@ -110,6 +115,18 @@ class Job(UnitWork):
         if self.settings.backend == "bridge":
             self.instrument = bridge_instrument(self.instrument, self._slot, units, self.settings)
         self._spare = new_room(self.instrument.arrays, self.run) if self.behind else None
+
+    def _cast(self) -> None:
+        """Give the model another type where one is asked for; its weights keep their values."""
+        wanted = self.settings.compute(self._model.dtype)
+        if wanted == self._model.dtype:
+            return
+        if torch.promote_types(wanted, self._model.dtype) != wanted:
+            raise ConfigError(
+                f"asked to compute in {self._dtype}, the model has {self._model.dtype}",
+                fix="ask for a type that holds all its weights, such as float64",
+            )
+        self._model.to(wanted)
 
     def _reads_beside(self) -> bool:
         assert self.instrument is not None

@@ -21,9 +21,9 @@ class Scores:
     """Log-probabilities of every row under one model."""
 
     logprob_sum: Float[np.ndarray, " row"]
-    """Sum over the candidate's tokens, in nats, float32."""
+    """Sum over the candidate's tokens, in nats; float64 where the model computes in it."""
     first_token_logprob: Float[np.ndarray, " row"]
-    """Log-probability of the candidate's first token, in nats, float32."""
+    """Log-probability of the candidate's first token, in nats; of the same type."""
     layout: str = ""
     """How rows went through the model: `packed`, `cached` or `naive`."""
     layout_reason: str = ""
@@ -44,6 +44,7 @@ class Scorer:
         """Make room for all rows of the plan; without a transfer the device is waited for."""
         self._unembed, self._transfer = unembed, transfer or Transfer()
         self._batch: Batch | None = None
+        self._wide = next(unembed.parameters()).dtype == torch.float64
         self._sum = np.zeros(rows)
         self._first = np.full(rows, np.nan)
 
@@ -82,7 +83,8 @@ class Scorer:
     def scores(self) -> Scores:
         """Every row's scores, once every batch was added; NaN where none was."""
         total = np.where(np.isnan(self._first), np.nan, self._sum)
-        return Scores(total.astype(np.float32), self._first.astype(np.float32))
+        kind = np.float64 if self._wide else np.float32
+        return Scores(total.astype(kind), self._first.astype(kind))
 
     def _cut(self, x: Tensor) -> Tensor:
         if self._batch is None:  # a stem is read: nothing is predicted from it
@@ -92,7 +94,7 @@ class Scorer:
 
 
 def token_logprobs(logits: Tensor, source: Tensor, token: Tensor) -> Tensor:
-    """Take log-probabilities of tokens in float32.
+    """Take log-probabilities of tokens in float32, or in float64 where logits have it.
 
     Args:
         logits: One line per place [source, vocabulary].
@@ -100,5 +102,6 @@ def token_logprobs(logits: Tensor, source: Tensor, token: Tensor) -> Tensor:
         token: Token ids [t].
     """
     source, token = source.to(logits.device), token.to(logits.device)
-    total = torch.cat([part.float().logsumexp(-1) for part in torch.split(logits, _CHUNK)])
-    return logits[source, token].float() - total[source]
+    kind = torch.promote_types(logits.dtype, torch.float32)
+    total = torch.cat([part.to(kind).logsumexp(-1) for part in torch.split(logits, _CHUNK)])
+    return logits[source, token].to(kind) - total[source]

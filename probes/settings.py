@@ -17,6 +17,7 @@ DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+COMPUTE_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEFAULT_COLLECTORS = ("residual", "attention", "sparsity")
 DEFAULT_SITES = ("pre", "post")
 
@@ -47,8 +48,14 @@ class CollectSettings:
     """Who runs the model: itself with plain hooks, or TransformerLens' bridge around it."""
     adapter_scale: float = 1.0
     """What the update of every adapter is multiplied by."""
+    compute_dtype: Literal["own", "float32", "float64"] = "own"
+    """Type that the model is cast to, and left in; own is that it was loaded in."""
     own_collectors: tuple[OwnCollector, ...] = ()
     """Classes from the user's own files; those that `collectors` names are used."""
+
+    def compute(self, model_dtype: torch.dtype) -> torch.dtype:
+        """Return the type that the model computes in."""
+        return COMPUTE_DTYPES.get(self.compute_dtype, model_dtype)
 
     def storage(self, model_dtype: torch.dtype) -> torch.dtype:
         """Return the type that residuals are stored in."""

@@ -7,12 +7,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+from peft import PeftModel
 from tiny_run import Probe
 
 from critical_phase.analysis import AnalysisSettings
 from critical_phase.analysis.second_scorings import second_scoring
+from critical_phase.checkpoints import quiet_peft
+from critical_phase.cli.collect import prepare
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import RunFolder
+from critical_phase.cli.settings import CollectSettings
 from critical_phase.probes import read_attrs, read_scores
 
 CHOSEN = ("--contexts", "again", "--checkpoints", "0,4,12")
@@ -63,6 +68,48 @@ def test_the_analysis_reads_it_as_a_second_scoring(run: Path) -> None:
     assert found.steps.tolist() == [4, 12]
     assert (found.noise > 0).all()
     assert (found.snr > 10).all()
+
+
+def test_a_scoring_in_float64_is_the_value_that_rounding_hides(probe: Probe, run: Path) -> None:
+    chosen = ("--contexts", "again-float64", "--checkpoints", "0,4,12")
+    assert probe("collect", run, *chosen).code == 0
+    unit = Path("scores/negative/step-00000012.h5")
+    attrs = read_attrs(run / "contexts/again-float64" / unit)
+    assert (attrs["compute_dtype"], attrs["merged"]) == ("float64", 1)
+    single, again, double = (
+        read_scores(run / folder / unit).logprob_sum
+        for folder in (".", "contexts/again", "contexts/again-float64")
+    )
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    assert 0 < np.abs(double - single).max() < 1e-4
+    assert 0 < np.abs(double - again).max() < 1e-4
+    np.testing.assert_allclose(double[:12], in_float64(run, 12), atol=2e-6)
+    arrays = StoredRun(RunFolder(run))
+    assert "again-float64" in arrays.contexts
+    shutil.rmtree(run / "contexts/again-float64")
+
+
+def in_float64(run: Path, rows: int) -> list[float]:
+    """Score rows one by one with PEFT's own loading, all weights in float64."""
+    ready = prepare(run, CollectSettings())
+    with quiet_peft():
+        wrapper = PeftModel.from_pretrained(ready.model, str(run / "heads/negative/checkpoint-12"))
+    merged = wrapper.double().merge_and_unload().eval()
+    found = []
+    for row in range(rows):
+        prompt, answer = ready.plan.prompts[ready.plan.question[row]], ready.plan.answers[row]
+        with torch.no_grad():
+            logits = merged(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        taken = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)]
+        found.append(float(taken.sum()))
+    return found
+
+
+def test_a_type_that_is_not_finer_is_refused(probe: Probe, run: Path) -> None:
+    shown = probe("collect", run, "--contexts", "again-float32", "--checkpoints", "0")
+    assert shown.code == 2
+    assert "the run computes in float32 already" in shown.err
+    assert not (run / "contexts/again-float32").exists()
 
 
 def test_another_plan_is_no_second_scoring(run: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from critical_phase.probes import (
     demonstrations,
 )
 from critical_phase.probes import CollectSettings as ProbeSettings
-from critical_phase.probes.contexts import AGAIN, adapter_scale
+from critical_phase.probes.contexts import AGAIN, adapter_scale, compute_type
 
 FOLDER = "contexts"
 AGAIN_SHARE = 3
@@ -108,6 +108,7 @@ def _train_questions(run: RunFolder) -> tuple[Question, ...]:
 
 
 def _plan(name: str, ready: Prepared, train: tuple[Question, ...], seed: int) -> Plan:
+    _refuse_same_type(name, str(ready.model.dtype).removeprefix("torch."))
     style = prompt_format(ready.record["recipe"]["prompt"])
     plan = context_plan(name, ready.questions, train, ready.tokenizer, style, seed)
     positions = getattr(ready.model.config.get_text_config(), "max_position_embeddings", None)
@@ -117,6 +118,17 @@ def _plan(name: str, ready: Prepared, train: tuple[Question, ...], seed: int) ->
         fix = "ask for fewer shots" if context_kind(name) == "shots" else "leave this context out"
         raise ConfigError(f"context {name!r}: {error.args[0]}", fix=fix) from error
     return plan
+
+
+def _refuse_same_type(name: str, own: str) -> None:
+    """Refuse a second scoring in a type that is not finer than the run's own."""
+    wanted = compute_type(name)
+    order = ("bfloat16", "float32", "float64")
+    if wanted != "own" and order.index(wanted) <= order.index(own):
+        raise ConfigError(
+            f"context {name!r} asks for {wanted}, the run computes in {own} already",
+            fix=f"choose {AGAIN}" if own == "float64" else f"choose {AGAIN} or {AGAIN}-float64",
+        )
 
 
 def collect_plan(
@@ -161,14 +173,16 @@ def context_settings(name: str, settings: CollectSettings) -> ProbeSettings:
 
     A second scoring shares nothing with the first one: single rows in smaller batches.
     """
-    if name != AGAIN:
+    if context_kind(name) != AGAIN:
         return ProbeSettings(
             collectors=(),
             batch_tokens=settings.batch_tokens,
             adapter_scale=adapter_scale(name),
         )
     tokens = max(1, settings.batch_tokens // AGAIN_SHARE)
-    return ProbeSettings(collectors=(), batch_tokens=tokens, layout="naive")
+    return ProbeSettings(
+        collectors=(), batch_tokens=tokens, layout="naive", compute_dtype=compute_type(name)
+    )
 
 
 def _note(
