@@ -98,10 +98,17 @@ def token_logprobs(logits: Tensor, source: Tensor, token: Tensor) -> Tensor:
 
     Args:
         logits: One line per place [source, vocabulary].
-        source: Line that predicts each token [t].
-        token: Token ids [t].
+        source: Line that predicts each token [t], on the CPU: nothing waits for a device.
+        token: Token ids [t], on the CPU.
     """
-    source, token = source.to(logits.device), token.to(logits.device)
     kind = torch.promote_types(logits.dtype, torch.float32)
-    total = torch.cat([part.to(kind).logsumexp(-1) for part in torch.split(logits, _CHUNK)])
-    return logits[source, token].to(kind) - total[source]
+    found = torch.empty(len(source), dtype=kind, device=logits.device)
+    for begin in range(0, len(logits), _CHUNK):
+        part = logits[begin : begin + _CHUNK].to(kind)
+        here = torch.nonzero((source >= begin) & (source < begin + len(part)))[:, 0]
+        line, column, place = (
+            index.to(logits.device) for index in (source[here] - begin, token[here], here)
+        )
+        # On a CPU log_softmax takes a third of the time of logsumexp.
+        found[place] = part.log_softmax(-1)[line, column]
+    return found
