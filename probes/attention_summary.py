@@ -82,29 +82,30 @@ def summarise(
     key = torch.arange(rows.shape[-1], device=rows.device)[None]
     last, begin = (length - 1)[:, None], question[:, None]
 
-    def mass(chosen: Tensor) -> Tensor:
-        return (rows * chosen[:, None]).sum(-1)
-
-    found = {
-        "sink_mass": rows[..., 0].clone(),
-        "entropy_rest": _entropy_rest(rows, length),
-        "question_mass": mass((key >= 1) & (key < begin)),
-        "answer_mass": mass((key >= begin) & (key < last)),
-        "previous_mass": mass(key == last - 1),
-        "self_mass": mass(key == last),
+    chosen = {
+        "question_mass": (key >= 1) & (key < begin),
+        "answer_mass": (key >= begin) & (key < last),
+        "previous_mass": key == last - 1,
+        "self_mass": key == last,
     }
     if text is not None:
-        found["induction_mass"] = mass(text.after_same)
+        chosen["induction_mass"] = text.after_same
         if text.other is not None:
-            found["other_text_mass"] = mass(text.other)
-    return found
+            chosen["other_text_mass"] = text.other
+    masses = torch.bmm(rows, torch.stack(list(chosen.values()), dim=-1).to(rows.dtype))
+    return {
+        "sink_mass": rows[..., 0].clone(),
+        "entropy_rest": _entropy_rest(rows, length),
+        **dict(zip(chosen, masses.unbind(-1), strict=True)),
+    }
 
 
 def _entropy_rest(rows: Tensor, length: Tensor) -> Tensor:
     rest = rows[..., 1:]
     total = rest.sum(-1, keepdim=True)
     share = rest / total.clamp(min=torch.finfo(rest.dtype).tiny)
-    entropy = torch.special.entr(share).sum(-1)
+    tiny = torch.finfo(share.dtype).tiny  # whose log is finite, so that 0 log 0 is 0
+    entropy = -torch.linalg.vecdot(share, share.clamp(min=tiny).log_())
     others = (length - 1).clamp(min=2).to(rows.dtype)
     normalised = entropy / others.log()[:, None]
     return torch.where((length > 2)[:, None], normalised, 0.0).clamp(0.0, 1.0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
 from critical_phase.probes.hooks import Hook, Hooks
+from critical_phase.probes.positions import taken
 from critical_phase.probes.sparsity_metrics import (
     METRICS,
     pair_of_parts,
@@ -117,4 +118,4 @@ def answer_ends(x: Tensor, batch: Batch) -> Tensor:
     """Copy the rows' last answer tokens out of [line, slot, n] or flat [line * slot, n]."""
     if x.dim() == 2:  # OPT flattens lines and slots
         x = x.reshape(*batch.inputs["input_ids"].shape, -1)
-    return x[batch.owner, batch.ends[:, 1]]
+    return taken(x, batch.owner, batch.ends[:, 1])
