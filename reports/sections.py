@@ -181,6 +181,12 @@ SECTIONS = (
         "on the jump.",
     ),
     (
+        "control_runs",
+        "Control runs",
+        "How much of the gain other trainings reach that differ in one planned thing: other "
+        "negatives, or a lower learning rate.",
+    ),
+    (
         "tokens",
         "One question, token by token",
         "The candidates of one question under both heads, at the current step.",
@@ -295,12 +301,13 @@ def _section(name: str, title: str, intro: str, found: Measure | None) -> Sectio
         title=title,
         intro=intro,
         found=found,
-        charts=_charts(name, found.curves) if found else (),
-        maps=_map_figures(name, found.maps) if found else (),
+        charts=charts(name, found.curves) if found else (),
+        maps=map_figures(name, found.maps) if found else (),
     )
 
 
-def _charts(measure: str, curves: Sequence[Curve]) -> tuple[Chart, ...]:
+def charts(measure: str, curves: Sequence[Curve]) -> tuple[Chart, ...]:
+    """Put curves of one group into one chart, by head where they are told apart by layer."""
     layered = {curve.group for curve in curves if curve.layer is not None}
     keyed: dict[tuple[str, str | None], list[Curve]] = {}
     for curve in curves:
@@ -323,7 +330,8 @@ def _charts(measure: str, curves: Sequence[Curve]) -> tuple[Chart, ...]:
     )
 
 
-def _map_figures(measure: str, maps: Sequence[Map]) -> tuple[MapFigure, ...]:
+def map_figures(measure: str, maps: Sequence[Map]) -> tuple[MapFigure, ...]:
+    """Put maps of one quantity side by side."""
     keyed: dict[tuple[str, str], list[Map]] = {}
     for item in maps:
         keyed.setdefault((item.id.split(".")[0], item.row_name), []).append(item)
