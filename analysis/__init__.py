@@ -5,6 +5,7 @@ A *linear probe* lives here and is statistics; the instruments attached to a mod
 """
 
 from .causal_evidence import Intervention
+from .control_run import ControlRun
 from .inputs import Rows, RunArrays
 from .normalisation import normalise
 from .pipeline import MEASURES, Measure, analyze
@@ -18,6 +19,7 @@ __all__ = [
     "MODES",
     "Analysis",
     "AnalysisSettings",
+    "ControlRun",
     "Curve",
     "FailedMeasure",
     "Intervention",

@@ -29,17 +29,6 @@ def sorted_steps(arrays: RunArrays, head: str) -> tuple[np.ndarray, np.ndarray]:
     return order, steps[order]
 
 
-def states(
-    arrays: RunArrays, head: str, layer: int
-) -> tuple[Int[np.ndarray, " step"], Float[np.ndarray, "step row d"]]:
-    """Return sorted steps and hidden states of one layer."""
-    order, steps = sorted_steps(arrays, head)
-    path = arrays.residual(head, layer, POSITION)
-    for t in range(steps.size):
-        _check_numbers(path[t], head, layer, int(arrays.activation_steps(head)[t]))
-    return steps, path if np.all(order == np.arange(order.size)) else path[order]
-
-
 def state_at(arrays: RunArrays, head: str, layer: int, step: int) -> Float[np.ndarray, "row d"]:
     """Return hidden states of one layer at one step in float64; no other step is held."""
     found = arrays.residual_at(head, step, layer, POSITION)

@@ -104,18 +104,11 @@ def normalised_entropy(
 
 def _drift(arrays: RunArrays, head: str) -> tuple[list[Series], list[Series]]:
     """Return divergence to the base and entropy of every attention head, layer by layer."""
-    order, steps = sorted_steps(arrays, head)
+    _, steps = sorted_steps(arrays, head)
     found, spread = [], []
     keys = np.repeat(arrays.key_length()[:, None], arrays.attention_heads, axis=1)
     for layer in (one for one in arrays.layers if one >= 0):
-        base = arrays.base_attention_row(layer)
-        path = arrays.attention_row(head, layer)
-        each = np.stack(
-            [mean_by_question(arrays.rows, js_divergence(path[t], base).T) for t in order]
-        )
-        evenness = np.stack(
-            [mean_by_question(arrays.rows, normalised_entropy(path[t], keys).T) for t in order]
-        )
+        each, evenness = _layer_drift(arrays, head, layer, steps, keys)
         for at in range(arrays.attention_heads):
             spread.append(
                 question_series(
@@ -144,6 +137,26 @@ def _drift(arrays: RunArrays, head: str) -> tuple[list[Series], list[Series]]:
                 )
             )
     return found, spread
+
+
+def _layer_drift(
+    arrays: RunArrays,
+    head: str,
+    layer: int,
+    steps: Int[np.ndarray, " step"],
+    keys: Int[np.ndarray, "row attention_head"],
+) -> tuple[
+    Float[np.ndarray, "step attention_head question"],
+    Float[np.ndarray, "step attention_head question"],
+]:
+    """Return divergence to the base and entropy in one layer; one checkpoint is held at a time."""
+    base = arrays.base_attention_row(layer)
+    each, evenness = [], []
+    for step in steps:
+        now = arrays.attention_row_at(head, int(step), layer)
+        each.append(mean_by_question(arrays.rows, js_divergence(now, base).T))
+        evenness.append(mean_by_question(arrays.rows, normalised_entropy(now, keys).T))
+    return np.stack(each), np.stack(evenness)
 
 
 def _entropy_map(
@@ -198,7 +211,9 @@ def _summaries(
     stored = arrays.attention_summary(head)
     for name in stored:
         if name in SUMMARIES:
-            each = mean_by_question(arrays.rows, stored[name][order])
+            values = stored[name]
+            each = np.stack([mean_by_question(arrays.rows, values[t]) for t in order])
+            del values
             maps.append(_summary_map(arrays, name, head, steps, each, weights))
             curves += _summary_curves(arrays, name, head, steps, each, weights)
     return maps, curves

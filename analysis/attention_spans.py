@@ -84,13 +84,18 @@ def attention_spans(
     gaps: dict[str, list[Gap]] = {}
     for head in arrays.heads:
         order, steps = sorted_steps(arrays, head)
-        masses = _masses(arrays, head)
-        if not masses or steps.size < 2:
+        stored = arrays.attention_summary(head) if arrays.attention_heads else {}
+        names = [name for name in SPANS if name in stored]
+        if not names or steps.size < 2:
             continue
-        for name in MAPPED:
-            if name in masses and np.any(masses[name]):
-                maps.append(_map(arrays, head, name, masses[name], order, steps, weights))
-        gaps[head] = _gaps(arrays, head, masses, order, weights, random)
+        ends: dict[str, Ends] = {}
+        for name in names:  # a mass of all checkpoints is large: one is held at a time
+            values = stored[name]
+            if name in MAPPED and np.any(values):
+                maps.append(_map(arrays, head, name, values, order, steps, weights))
+            ends[name] = _ends(values, order)
+            del values
+        gaps[head] = _gaps(arrays, head, ends, weights, random)
     if not gaps:
         return MeasureResult(*about, {}, ("no attention was given: not computed",))
     return MeasureResult(
@@ -104,12 +109,18 @@ def attention_spans(
     )
 
 
-def _masses(
-    arrays: RunArrays, head: str
-) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
-    """Return the masses that are compared; the other summaries, as large, are let go."""
-    stored = arrays.attention_summary(head) if arrays.attention_heads else {}
-    return {name: stored[name] for name in SPANS if name in stored}
+Ends = tuple[
+    Float[np.ndarray, "layer attention_head row"], Float[np.ndarray, "layer attention_head row"]
+]
+"""A mass at the first checkpoint, and its change to the last."""
+
+
+def _ends(
+    values: Float[np.ndarray, "step layer attention_head row"], order: Int[np.ndarray, " step"]
+) -> Ends:
+    """Return what the comparison needs of one mass."""
+    first = np.array(values[order[0]], dtype=np.float64)  # a copy: a view would keep all steps
+    return first, np.asarray(values[order[-1]], dtype=np.float64) - first
 
 
 def _map(
@@ -147,8 +158,7 @@ def _map(
 def _gaps(
     arrays: RunArrays,
     head: str,
-    masses: Mapping[str, Float[np.ndarray, "step layer attention_head row"]],
-    order: Int[np.ndarray, " step"],
+    ends: Mapping[str, Ends],
     weights: Float[np.ndarray, "draw question"],
     random: Float[np.ndarray, "naming row"],
 ) -> list[Gap]:
@@ -156,7 +166,7 @@ def _gaps(
     layers = [layer for layer in arrays.layers if layer >= 0]
     starts = np.searchsorted(arrays.rows.question, np.arange(question_count(arrays.rows)))
     found: list[tuple[str, int, int, np.ndarray]] = []
-    for name, layer, at, first, moved in _columns(masses, order):
+    for name, layer, at, first, moved in _columns(ends):
         change = random @ moved
         spread = float(change[1:].std())
         each = np.add.reduceat(random[0] * moved, starts) * starts.size
@@ -175,14 +185,9 @@ def _gaps(
     return sorted(gaps, key=lambda gap: -abs(gap.z))
 
 
-def _columns(
-    masses: Mapping[str, Float[np.ndarray, "step layer attention_head row"]],
-    order: Int[np.ndarray, " step"],
-) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
+def _columns(ends: Mapping[str, Ends]) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
     """Yield span, layer, attention head, the first mass of every row, and its change."""
-    for name, values in masses.items():
-        first = np.asarray(values[order[0]], dtype=np.float64)
-        moved = np.asarray(values[order[-1]], dtype=np.float64) - first
+    for name, (first, moved) in ends.items():
         for layer in range(first.shape[0]):
             for at in range(first.shape[1]):
                 yield name, layer, at, first[layer, at], moved[layer, at]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .activations import base_scale, base_states, states
+from .activations import base_scale, base_states, sorted_steps, state_at
 from .inputs import RunArrays
 from .linear_probe import Choices, expected_pairs, loqo_predictions, rotate
 from .margin import right_pairs
@@ -16,19 +16,23 @@ from .question_blocks import Group, choices, contrasts, groups_of
 
 @dataclass(frozen=True, slots=True)
 class ChosenPath:
-    """One head at its chosen layer; features are scaled by the base's spread."""
+    """One head at its chosen layer; features are scaled by the base's spread.
 
+    States are read when they are asked for, one checkpoint at a time, and not kept.
+    """
+
+    arrays: RunArrays
     head: str
     choice: Choice
     groups: tuple[Group, ...]
     right: Choices
     steps: Int[np.ndarray, " step"]
-    states: Float[np.ndarray, "step row d"]
     scale: Float[np.ndarray, " d"]
 
     def features(self, at: int) -> Float[np.ndarray, "row d"]:
         """Return the scaled states of one checkpoint."""
-        return np.asarray(self.states[at] / self.scale)
+        now = state_at(self.arrays, self.head, self.choice.layer, int(self.steps[at]))
+        return np.asarray(now / self.scale)
 
     def predictions(self, at: int) -> Float[np.ndarray, " row"]:
         """Predict every question by a probe of the same checkpoint that never saw it."""
@@ -43,10 +47,10 @@ class ChosenPath:
 def chosen_path(arrays: RunArrays, head: str, choice: Choice) -> ChosenPath:
     """Load the chosen layer of one head."""
     base = base_states(arrays, choice.layer)
-    steps, path = states(arrays, head, choice.layer)
+    _, steps = sorted_steps(arrays, head)
     groups = groups_of(arrays.rows)
     right = choices(groups, arrays.rows.correct.astype(np.float64))
-    return ChosenPath(head, choice, groups, right, steps, path, base_scale(arrays.rows, base))
+    return ChosenPath(arrays, head, choice, groups, right, steps, base_scale(arrays.rows, base))
 
 
 def probe_pairs(arrays: RunArrays, path: ChosenPath) -> Float[np.ndarray, "step question"]:

@@ -1,24 +1,10 @@
-"""H2, H3 and H8: what one run says of explanations that need control runs."""
+"""H3: does the negative head detect the style of wrong answers? Scores without questions say."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from .hypotheses import MISSING, Case, Kind, Verdict
 from .thresholds import EQUAL
-
-
-def prior(case: Case) -> Verdict:
-    """H2: show how far score changes follow the prior of answers; control runs decide."""
-    found = _baselines(case).get("prior_correlation", {}).get(case.head)
-    need = f"needs another run: {MISSING['H2']}"
-    if found is None:
-        return Verdict("H2", "not tested", None, None, None, (need,))
-    low, high = found["interval"]
-    text = (
-        "score changes correlate with the likelihood of the answer without its question by"
-        f" {found['value']:.2f} [{low:.2f}, {high:.2f}] at step {found['step']}"
-    )
-    return Verdict("H2", "not tested", found["value"], (low, high), None, (text, need))
 
 
 def style(case: Case) -> Verdict:
@@ -49,19 +35,6 @@ def style(case: Case) -> Verdict:
         kind = "supported"
     more = () if kind == "excluded" else (f"to separate: {MISSING['H3']}",)
     return Verdict("H3", kind, found["accuracy"], (low, high), None, (text, *more))
-
-
-def unstable(case: Case) -> Verdict:
-    """H8: list the signs of an unstable training; a run at a quarter of the rate decides."""
-    result = case.results.get("instability")
-    one = (result.facts if result else {}).get("instability", {}).get(case.head)
-    need = f"needs another run: {MISSING['H8']}"
-    signs = () if one is None else one.found
-    said = "no sign of instability in the log, the path or attention"
-    if signs:
-        said = f"signs of instability: {', '.join(signs)}"
-    texts = (need,) if one is None else (said, need)
-    return Verdict("H8", "not tested", None, None, None, texts)
 
 
 def _baselines(case: Case) -> Mapping[str, Any]:

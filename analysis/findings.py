@@ -7,6 +7,7 @@ import numpy as np
 
 from .change_points import reference
 from .changes import RankedChange
+from .control_runs import control_sentences
 from .curves import NEEDS, available_modes
 from .hypotheses import CLAIMS, Verdict
 from .inputs import RunArrays
@@ -56,8 +57,9 @@ def findings(
                 "accuracy": results["curves"].facts["accuracy"],
                 "changes": [_change(row) for row in ranked if jump is not None],
                 "verdicts": [_verdict(v) for v in verdicts(arrays, settings, results)],
-                "controls": _controls(arrays, results),
+                "controls": [*control_sentences(results), *_controls(arrays, results)],
                 "warnings": warnings,
+                **({"control_runs": [c.noted for c in arrays.controls]} if arrays.controls else {}),
             }
         )
     )

@@ -33,9 +33,11 @@ CLAIMS = {
 """Hypotheses in words."""
 
 MISSING = {
-    "H2": "train with irrelevant answers and with right answers as negatives",
+    "H2": "train with irrelevant answers and with right answers as negatives, and give"
+    " those runs as --control to probe analyze",
     "H3": "score the answers without their questions and fit a bag of words on the same examples",
-    "H8": "train again at a quarter of the learning rate with equal summed learning rate",
+    "H8": "train again at a quarter of the learning rate with equal summed learning rate, and"
+    " give that run as --control to probe analyze",
 }
 """Experiments that the stored arrays cannot replace."""
 

@@ -1,6 +1,6 @@
 """The arrays an analysis reads, and nothing about where they come from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from critical_phase.errors import FitError, ShapeError
 
 from .causal_evidence import Intervention
+from .control_run import ControlRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ class RunArrays(Scored, Protocol):
         """Attention from the end of the answer to every key, padded with zeros."""
         ...
 
+    def attention_row_at(
+        self, head: str, step: int, layer: int
+    ) -> Float[np.ndarray, "row attention_head key"]:
+        """One step of `attention_row`, for measures that need not hold the others."""
+        ...
+
     def base_attention_row(self, layer: int) -> Float[np.ndarray, "row attention_head key"]:
         """The same without an adapter."""
         ...
@@ -133,8 +140,11 @@ class RunArrays(Scored, Protocol):
         """Named sparsity metrics of the MLP activations at the end of the answer."""
         ...
 
-    def adapters(self, head: str) -> list[dict[str, tuple[np.ndarray, np.ndarray, float]]]:
-        """Per step: module name to (A, B, scaling)."""
+    def adapters(self, head: str) -> Sequence[Mapping[str, tuple[np.ndarray, np.ndarray, float]]]:
+        """Per step: module name to (A, B, scaling).
+
+        A module may be read only when it is asked for: take one module at a time, at all steps.
+        """
         ...
 
     def base_weight(self, module: str) -> Float[np.ndarray, "out in"] | None:
@@ -169,6 +179,11 @@ class RunArrays(Scored, Protocol):
     @property
     def interventions(self) -> tuple[Intervention, ...]:
         """What interventions in the model found, none where none was made."""
+        ...
+
+    @property
+    def controls(self) -> tuple[ControlRun, ...]:
+        """Other trainings that differ in one planned thing, none where none was given."""
         ...
 
     def effect_steps(self, head: str) -> Int[np.ndarray, " step"]:

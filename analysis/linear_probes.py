@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .activations import SKIPPED, base_scale, base_states, has_residuals, states
+from .activations import (
+    SKIPPED,
+    base_scale,
+    base_states,
+    has_residuals,
+    sorted_steps,
+    state_at,
+)
 from .answer_text import repeated_share, surface_features
 from .bootstrap import shared_weights
 from .charts import curve, layer_label, layer_map
@@ -144,13 +151,14 @@ def _head_cells(
             continue
         base = base_states(arrays, layer)
         scale = base_scale(arrays.rows, base)
-        steps, path = states(arrays, head, layer)
+        _, steps = sorted_steps(arrays, head)
         looked = set(log_spaced(steps))
         hits = np.full((steps.size, prober.questions), np.nan)
         seen: list[np.ndarray] = []
         for t, step in enumerate(steps):
-            same = step == 0 or np.array_equal(path[t], base)
-            x = np.asarray(path[t] / scale)
+            now = state_at(arrays, head, layer, int(step))
+            same = step == 0 or np.array_equal(now, base)
+            x = now / scale
             probe = start[layer] if same else prober.probe(x)
             if t in looked:
                 seen.append(chooser.levels(x) if not same or not seen else seen[0])

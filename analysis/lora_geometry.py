@@ -4,7 +4,7 @@
 singular values of dW = scaling * B A are used, through r x r matrices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -27,7 +27,9 @@ def singular_values(one: Factors) -> Float[np.ndarray, " rank"]:
     return np.asarray(np.linalg.svd(scaling * upper_b @ upper_a.T, compute_uv=False))
 
 
-def module_gram(path: Sequence[dict[str, Factors]], module: str) -> Float[np.ndarray, "step step"]:
+def module_gram(
+    path: Sequence[Mapping[str, Factors]], module: str
+) -> Float[np.ndarray, "step step"]:
     """Return all inner products of one module's updates along a series."""
     a = np.stack([np.asarray(step[module][0], dtype=np.float64) for step in path])
     b = np.stack([step[module][2] * np.asarray(step[module][1], np.float64) for step in path])
@@ -40,7 +42,7 @@ def module_gram(path: Sequence[dict[str, Factors]], module: str) -> Float[np.nda
 
 
 def cross_inner(
-    one: Sequence[dict[str, Factors]], two: Sequence[dict[str, Factors]], module: str
+    one: Sequence[Mapping[str, Factors]], two: Sequence[Mapping[str, Factors]], module: str
 ) -> Float[np.ndarray, " step"]:
     """Return the inner products of two heads' updates, step by step."""
     return np.array([inner(a[module], b[module]) for a, b in zip(one, two, strict=True)])
@@ -58,7 +60,7 @@ def lengths(gram: Float[np.ndarray, "step step"]) -> Float[np.ndarray, " inner"]
     return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
-def step_lengths(path: Sequence[dict[str, Factors]]) -> Float[np.ndarray, " inner"]:
+def step_lengths(path: Sequence[Mapping[str, Factors]]) -> Float[np.ndarray, " inner"]:
     """Return the movement between checkpoints over all modules together."""
     return lengths(np.sum([module_gram(path, module) for module in sorted(path[0])], axis=0))
 

@@ -64,7 +64,7 @@ def crossed(
     margins: Float[np.ndarray, "step question"],
     wander: Float[np.ndarray, "draw step"],
 ) -> Float[np.ndarray, "draw step"]:
-    """Return how much accuracy moves when all margins wander together.
+    """Return how much accuracy moves when all margins wander together, both in one unit.
 
     A wander of training moves accuracy only while margins lie close to zero. Where most are
     far from it, before and after a jump, accuracy stands still, so its own course cannot show

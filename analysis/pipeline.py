@@ -14,6 +14,7 @@ from .calibrations import calibration
 from .change_points import change_points
 from .changes import changes
 from .collapses import collapse
+from .control_runs import control_runs
 from .decomposition import decomposition
 from .findings import findings
 from .geometry import geometry
@@ -86,6 +87,7 @@ MEASURES: dict[str, Measure] = {
     "changes": changes,
     "attention_moves": attention_moves,
     "instability": instability,
+    "control_runs": control_runs,
     "tokens": tokens,
 }
 """Every measure by name, in the order in which they run and are shown."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .activations import base_scale, base_states, states
+from .activations import base_scale, base_states, sorted_steps, state_at
 from .bootstrap import interval
 from .charts import layer_label
 from .chosen_path import half_weights
@@ -74,7 +74,7 @@ def transfer(
     right = choices(groups, rows.correct.astype(np.float64))
     base = base_states(arrays, choice.layer)
     scale = base_scale(rows, base)
-    now = np.asarray(states(arrays, head, choice.layer)[1][-1], dtype=np.float64)
+    now = state_at(arrays, head, choice.layer, int(sorted_steps(arrays, head)[1][-1]))
     first, last = (
         loqo_predictions(rotate(contrasts(groups, x), len(x)), groups, right, [choice.penalty])
         for x in (base / scale, now / scale)

@@ -80,7 +80,7 @@ class Prober:
         level = hits.mean(axis=1)
         best = int(np.argmax(level[:, 0]))
         return Probe(
-            hits[best, :, 0],
+            hits[best, :, 0].copy(),  # a view would keep all penalties and labels
             guess[best, :, 0].astype(np.float64),
             PENALTIES[best],
             self._null(rotated, parts),

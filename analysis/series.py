@@ -1,6 +1,6 @@
 """One quantity over the checkpoints of a head, question by question where it has questions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -63,3 +63,17 @@ def question_series(
         layer=layer,
         attention_head=attention_head,
     )
+
+
+def spread_evenly(series: Series) -> Series:
+    """Divide by the standard deviation over questions, step by step.
+
+    The sign of a margin does not know its size: margins that have grown a hundredfold wander a
+    hundredfold further and cross zero no more often. Steps without spread become 0.
+    """
+    assert series.per_question is not None
+    spread = series.per_question.std(axis=1, keepdims=True)
+    values = np.divide(
+        series.per_question, spread, out=np.zeros_like(series.per_question), where=spread > 0
+    )
+    return replace(series, value=values.mean(axis=1), per_question=values)

@@ -4,15 +4,20 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.linalg import cholesky
 
 from .bootstrap import curve_draws, interval
 from .change_point import FEWEST, LEAST_SHARE, MOST_SHARE, Abruptness, AbruptTest
 from .location import Places, change_kind, near_shapes, wide_places
-from .noise_model import crossed, curve_covariance, training_covariance, training_noise
+from .noise_model import (
+    crossed,
+    curve_covariance,
+    training_covariance,
+    training_noise,
+)
 from .resolution import bracket, spacing
-from .series import Series
+from .series import Series, spread_evenly
 from .settings import AnalysisSettings
 from .templates import ABRUPT_SHARE
 
@@ -150,9 +155,9 @@ class ChangeFinder:
             return drawn
         drawn += curve_draws(self.weights, series.per_question)
         if margins is not None and margins.per_question is not None:
-            kept = np.isin(margins.steps, series.steps)
-            moved = self._wander(margins)[:, kept]
-            drawn += crossed(self.weights, margins.per_question[kept], moved)
+            even = spread_evenly(_at(margins, series.steps))
+            assert even.per_question is not None
+            drawn += crossed(self.weights, even.per_question, self._wander(even))
         return drawn
 
     def _wander(self, series: Series) -> Float[np.ndarray, "draw step"]:
@@ -169,6 +174,16 @@ class ChangeFinder:
         if key not in self._places:
             self._places[key] = wide_places(time)
         return self._places[key]
+
+
+def _at(series: Series, steps: Int[np.ndarray, " step"]) -> Series:
+    """Keep some steps of a series with questions."""
+    assert series.per_question is not None
+    kept = np.isin(series.steps, steps)
+    return replace(
+        series, steps=series.steps[kept], value=series.value[kept],
+        per_question=series.per_question[kept],
+    )  # fmt: skip
 
 
 def _unplaced(change: SeriesChange, time: Float[np.ndarray, " step"]) -> SeriesChange:

@@ -45,3 +45,15 @@ WIDE = 0.25
 
 SWITCHES = 0.7
 """Share of its range that a margin covers near its own crossing to be called a switch."""
+
+REACHES = 0.8
+"""Share of a run's gain above which, with its lower bound, a control run does what the run does;
+below `FAILS`, with its upper bound, it does next to nothing of it."""
+
+FOLLOWS = 0.5
+"""Least lower bound of the within-question correlation of score changes with how likely answers
+are without their question, for the changes to follow that prior."""
+
+LATER = 1.5
+"""Factor by which the last common time of run and control lies beyond the run's jump before a
+control can be said to lack it: one that only jumps later has had the time to."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from .activations import sorted_steps
 from .charts import numbers
@@ -36,7 +36,7 @@ def tokens(
     order = np.argsort(gain, kind="stable")
     at = np.unique(np.round(np.linspace(0, order.size - 1, settings.examples)).astype(int))
     steps = np.sort(np.asarray(arrays.steps(arrays.heads[-1])))
-    seen = _last_attention(arrays, steps)
+    seen = _last_attention(arrays, steps, np.isin(arrays.rows.question, order[at]))
     views = tuple(_view(arrays, int(question), steps, seen) for question in order[at][::-1])
     return MeasureResult(*about, {"examples": settings.examples, "mode": mode}, tokens=views)
 
@@ -45,7 +45,7 @@ def _view(
     arrays: RunArrays,
     question: int,
     steps: Int[np.ndarray, " step"],
-    seen: Float[np.ndarray, "step row attention_head key"] | None,
+    seen: Mapping[int, Float[np.ndarray, "step attention_head key"]] | None,
 ) -> TokenView:
     """Collect one question."""
     rows = np.flatnonzero(arrays.rows.question == question)
@@ -86,28 +86,32 @@ def _column(found: Mapping[str, np.ndarray], head: str, row: int) -> list[float 
 
 
 def _last_attention(
-    arrays: RunArrays, steps: Int[np.ndarray, " step"]
-) -> Float[np.ndarray, "step row attention_head key"] | None:
-    """Return the attention rows of the last layer of the last head; NaN at steps left out."""
-    if not arrays.attention_heads or max(arrays.layers, default=-1) < 0:
+    arrays: RunArrays, steps: Int[np.ndarray, " step"], shown: Bool[np.ndarray, " row"]
+) -> dict[int, Float[np.ndarray, "step attention_head key"]] | None:
+    """Return the attention of the rows shown, in the last layer of the last head, by row.
+
+    NaN at steps left out. One checkpoint is held at a time.
+    """
+    head, layer = arrays.heads[-1], max(arrays.layers, default=-1)
+    if not arrays.attention_heads or layer < 0:
         return None
-    order, kept = sorted_steps(arrays, arrays.heads[-1])
-    rows = np.asarray(arrays.attention_row(arrays.heads[-1], max(arrays.layers)))[order]
-    seen = np.full((steps.size, *rows.shape[1:]), np.nan, dtype=rows.dtype)
+    _, kept = sorted_steps(arrays, head)
+    path = np.stack([arrays.attention_row_at(head, int(step), layer)[shown] for step in kept])
+    seen = np.full((steps.size, *path.shape[1:]), np.nan, dtype=path.dtype)
     _, here, there = np.intersect1d(steps, kept, return_indices=True)
-    seen[here] = rows[there]
-    return seen
+    seen[here] = path[there]
+    return {int(row): seen[:, at] for at, row in enumerate(np.flatnonzero(shown))}
 
 
 def _attention(
     arrays: RunArrays,
-    seen: Float[np.ndarray, "step row attention_head key"] | None,
+    seen: Mapping[int, Float[np.ndarray, "step attention_head key"]] | None,
     row: int,
 ) -> list[dict[str, Any]]:
     """Return the row's attention in the attention head that moved most."""
     if seen is None:
         return []
-    path = seen[:, row, :, : int(arrays.key_length()[row])]
+    path = seen[row][:, :, : int(arrays.key_length()[row])]
     kept = path[np.isfinite(path).all(axis=(1, 2))]
     if not len(kept):
         return []

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .clock_verdict import schedule
-from .control_verdicts import prior, style, unstable
+from .control_verdicts import style
 from .hypotheses import ORDER, Case, Verdict
 from .inputs import RunArrays
+from .instability_verdict import unstable
 from .mechanisms import constant, heterogeneity, knowing, rerouting
 from .mirage_verdict import smooth_margin
 from .noise_verdict import rounding
+from .prior_verdict import prior
 from .results import MeasureResult
 from .scale_verdict import growth
 from .settings import AnalysisSettings

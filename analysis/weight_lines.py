@@ -1,6 +1,6 @@
 """Curves of quantities of the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from .charts import numbers
 from .lora_geometry import Factors
 from .results import Curve
 
-Path = tuple[Int[np.ndarray, " step"], list[dict[str, Factors]]]
+Path = tuple[Int[np.ndarray, " step"], Sequence[Mapping[str, Factors]]]
 """Steps of a head and its adapters at each, in order."""
 
 

@@ -1,6 +1,6 @@
 """Measure `weights`: how the LoRA updates of each head grow, turn and diverge."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -52,7 +52,7 @@ def weights(
 ) -> MeasureResult:
     """Compute the geometry of the adapters of every head, in total and per module."""
     notes, found_curves, found_maps, series = [], [], [], []
-    paths: dict[str, tuple[np.ndarray, list[dict[str, Factors]]]] = {}
+    paths: dict[str, tuple[np.ndarray, Sequence[Mapping[str, Factors]]]] = {}
     for head in arrays.heads:
         path = sorted_path(arrays, head)
         if path is None:
@@ -82,7 +82,7 @@ def weights(
 
 def sorted_path(
     arrays: RunArrays, head: str
-) -> tuple[Int[np.ndarray, " step"], list[dict[str, Factors]]] | None:
+) -> tuple[Int[np.ndarray, " step"], Sequence[Mapping[str, Factors]]] | None:
     """Return a head's steps and adapters in order, None where they were not stored."""
     steps, adapters = np.asarray(arrays.steps(head)), arrays.adapters(head)
     if not adapters or len(adapters) != steps.size:
@@ -139,7 +139,7 @@ def _maps(
     head: str,
     steps: Int[np.ndarray, " step"],
     grams: Mapping[str, Float[np.ndarray, "step step"]],
-    path: list[dict[str, Factors]],
+    path: Sequence[Mapping[str, Factors]],
 ) -> list[Map]:
     """Show norm, movement, turning and stable rank of every module."""
     modules = list(grams)
@@ -168,7 +168,7 @@ def _maps(
 
 
 def _between_heads(
-    paths: Mapping[str, tuple[np.ndarray, list[dict[str, Factors]]]], arrays: RunArrays
+    paths: Mapping[str, tuple[np.ndarray, Sequence[Mapping[str, Factors]]]], arrays: RunArrays
 ) -> Curve:
     """Draw the cosine between the two heads' updates at shared steps."""
     (one, (s1, p1)), (two, (s2, p2)) = paths.items()

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from critical_phase.errors import ConfigError
 
 from .causal_evidence import Intervention
+from .control_run import ControlRun
 from .inputs import Rows
 from .planted_arrays import (
     adapters_of,
@@ -57,6 +58,8 @@ class PlantedRun:
     """What interventions would find."""
     logs: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """Training log of a head where it is planted."""
+    controls: tuple[ControlRun, ...] = ()
+    """Other trainings that differ in one planned thing."""
 
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Return the steps, the same for every head."""
@@ -98,6 +101,13 @@ class PlantedRun:
     ) -> Float[np.ndarray, "step row attention_head key"]:
         """Return the attention rows of one layer."""
         return self.tables[f"attention/{head}/{layer}"]
+
+    def attention_row_at(
+        self, head: str, step: int, layer: int
+    ) -> Float[np.ndarray, "row attention_head key"]:
+        """Return one step of the attention rows."""
+        at = int(np.flatnonzero(self.step_list == step)[0])
+        return np.asarray(self.attention_row(head, layer)[at])
 
     def base_attention_row(self, layer: int) -> Float[np.ndarray, "row attention_head key"]:
         """Return the attention rows without an adapter."""

@@ -15,6 +15,7 @@ from critical_phase.checkpoints.examples import (
     examples_csv,
     examples_sha256,
 )
+from critical_phase.checkpoints.factors_on_demand import factors_on_demand
 from critical_phase.checkpoints.full_slot import FullSlot
 from critical_phase.checkpoints.models import (
     DTYPES,
@@ -113,6 +114,7 @@ __all__ = [
     "encode_examples",
     "examples_csv",
     "examples_sha256",
+    "factors_on_demand",
     "file_sha256",
     "has_factors",
     "hash_checkpoint",

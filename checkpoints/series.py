@@ -23,6 +23,8 @@ from critical_phase.checkpoints.models import tensors_sha256
 from critical_phase.errors import CheckpointError
 
 IDENTITY = "critical_phase.json"
+LORA_A = ".lora_A.weight"
+"""How the name of the first factor of a module ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,17 @@ def load_adapter(folder: Path) -> dict[str, torch.Tensor]:
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot read the adapter: {error}",
-            where=str(path),
-            fix="delete the folder and repeat probe train; it writes what is missing",
-        ) from error
+        raise unreadable(path, error) from error
     return tensors
+
+
+def unreadable(path: Path, error: Exception) -> CheckpointError:
+    """Say that the file of an adapter is missing or damaged."""
+    return CheckpointError(
+        f"cannot read the adapter: {error}",
+        where=str(path),
+        fix="delete the folder and repeat probe train; it writes what is missing",
+    )
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
@@ -154,16 +161,31 @@ def low_rank_factors(
     tensors = load_adapter(checkpoint.path)
     factors = {}
     for name in sorted(tensors):
-        if not name.endswith(".lora_A.weight"):
+        if not name.endswith(LORA_A):
             continue
-        module = name.removesuffix(".lora_A.weight")
-        a = tensors[name].float().numpy()
-        b = tensors[f"{module}.lora_B.weight"].float().numpy()
-        b = np.zeros_like(b) if checkpoint.kind == "base" else b
-        # PEFT matches its patterns, which may start with ^, against the base's own names.
-        name_in_base = module.removeprefix("base_model.model.")
-        factors[name_in_base] = (a, b, _scaling(config, name_in_base))
+        module = name.removesuffix(LORA_A)
+        a, b = tensors[name], tensors[f"{module}.lora_B.weight"]
+        factors[module_in_base(name)] = factors_of(checkpoint, config, module, a, b)
     return factors
+
+
+def module_in_base(name: str) -> str:
+    """Return the base's own name of a module, from that of its tensor or of its module in PEFT."""
+    return name.removesuffix(LORA_A).removeprefix("base_model.model.")
+
+
+def factors_of(
+    checkpoint: Checkpoint,
+    config: Mapping[str, Any],
+    module: str,
+    a: torch.Tensor,
+    b: torch.Tensor,
+) -> tuple[Float[np.ndarray, "r d_in"], Float[np.ndarray, "d_out r"], float]:
+    """Turn the stored tensors of one module into A, B and the scaling."""
+    read, write = a.float().numpy(), b.float().numpy()
+    write = np.zeros_like(write) if checkpoint.kind == "base" else write
+    # PEFT matches its patterns, which may start with ^, against the base's own names.
+    return read, write, _scaling(config, module_in_base(module))
 
 
 def _scaling(config: Mapping[str, Any], module: str) -> float:

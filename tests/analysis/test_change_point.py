@@ -6,6 +6,7 @@ from critical_phase.analysis.change_point import Abruptness, AbruptTest
 from critical_phase.analysis.changes import AT_LIMIT, rank, resolve
 from critical_phase.analysis.location import change_kind, locate
 from critical_phase.analysis.multiplicity import adjust, max_t
+from critical_phase.analysis.noise_model import crossed
 from critical_phase.analysis.series import Series, question_series
 from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
@@ -230,3 +231,42 @@ def test_max_t_is_never_below_the_single_test(rng):
     null, seen = rng.normal(size=(99, 20)), np.full(20, 2.0)
     single = (1 + (null >= 2).sum(axis=0)) / 100
     assert np.all(max_t(seen, null) >= single)
+
+
+def scored(course, rng, growth=None):
+    """Margins that follow a course and wander, and the accuracy that counts them."""
+    own = rng.normal(0, 1, QUESTIONS)
+    walk = np.cumsum(rng.normal(0, 0.1, course.size))
+    margins = (4 * course - 2 + walk)[:, None] + own
+    if growth is not None:
+        margins = margins * growth[:, None]
+    steps = np.arange(course.size)
+    hits = question_series("accuracy.x", "", "", "accuracy", steps, (margins > 0).astype(float))
+    return hits, question_series("margin.x", "", "", "margin", steps, margins)
+
+
+def test_accuracy_wanders_with_its_margins(finder, rng):
+    hits, margins = scored(ABRUPT["sigmoid"], rng)
+    alone, both = finder.find(hits), finder.find(hits, margins)
+    assert both.tau == alone.tau
+    spread = [np.std(one.draws) for one in (alone, both)]
+    assert spread[1] > 1.2 * spread[0]
+
+
+def test_the_size_of_margins_is_nothing_to_accuracy(finder, rng):
+    state = rng.bit_generator.state
+    found = []
+    for growth in (None, np.geomspace(1e-4, 10, STEPS)):
+        rng.bit_generator.state = state
+        found.append(finder.find(*scored(ABRUPT["sigmoid"], rng, growth)))
+    np.testing.assert_allclose(found[0].draws, found[1].draws, atol=1e-6)
+    assert found[0].size_interval == pytest.approx(found[1].size_interval, abs=1e-9)
+
+
+def test_margins_far_from_zero_do_not_move_accuracy(rng):
+    weights = np.full((5, QUESTIONS), 1 / QUESTIONS)
+    far = np.sign(rng.normal(size=(STEPS, QUESTIONS))) * 10
+    assert not crossed(weights, far, rng.normal(size=(5, STEPS))).any()
+    near = np.full((1, QUESTIONS), 0.5)
+    moved = crossed(weights, near, np.array([[-1.0], [-0.4], [0.0], [0.4], [1.0]]))
+    np.testing.assert_allclose(moved[:, 0], [-1, 0, 0, 0, 0])

@@ -1,13 +1,16 @@
 """Heads whose checkpoints lie elsewhere, hold whole models, or are gone."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from critical_phase.analysis import AnalysisSettings
+from critical_phase.analysis import AnalysisSettings, to_json
+from critical_phase.analysis.weight_spaces import weight_spaces
 from critical_phase.analysis.weights import weights
 from critical_phase.checkpoints import open_source
+from critical_phase.cli import stored_series
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import RunFolder
 from critical_phase.cli.series_files import head_entry, write_elsewhere
@@ -31,6 +34,18 @@ def test_adapters_elsewhere_are_read_like_our_own(run: RunFolder, collected_run:
         one[4]["model.layers.0.mlp.up_proj"][0] == other[4]["model.layers.0.mlp.up_proj"][0]
     ).all()
     assert theirs.training_log("negative")["gradient_norm"].size == 12
+
+
+def test_weights_do_not_depend_on_whether_adapters_are_held_or_read_on_demand(
+    collected_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays, settings = StoredRun(RunFolder(collected_run)), AnalysisSettings()
+    measures = (weights, weight_spaces)
+    assert isinstance(arrays.adapters("negative")[0], dict)
+    held = [json.dumps(to_json(measure(arrays, settings))) for measure in measures]
+    monkeypatch.setattr(stored_series, "HELD_BYTES", 0)
+    assert not isinstance(arrays.adapters("negative")[0], dict)
+    assert [json.dumps(to_json(measure(arrays, settings))) for measure in measures] == held
 
 
 def test_checkpoints_that_are_gone_leave_weights_out_with_a_note(

@@ -1,6 +1,6 @@
 """`probe analyze`: turn stored arrays into curves, change points and findings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,27 @@ from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.console import bar, result, result_json, say
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.result_csv import measure_csv
-from critical_phase.cli.run_folder import RunFolder, open_run, update_record
+from critical_phase.cli.run_controls import read_controls
+from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import AnalyzeSettings, command_line, resolve
 
 _LARGE = 1 << 21
 """Numbers of one layer at one checkpoint from which linear algebra gains by more threads."""
 
 
-def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> dict[str, Any]:
+def analyze_run(
+    path: Path,
+    settings: AnalyzeSettings,
+    *,
+    controls: Sequence[Path] = (),
+    command: str = "",
+) -> dict[str, Any]:
     """Analyse a collected run and write `analysis/`.
 
     Args:
         path: Run folder.
         settings: Draws, permutations, weight, seed.
+        controls: Runs that differ from this one in one planned thing.
         command: The command line to note in the run.
 
     Returns:
@@ -39,9 +47,11 @@ def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> 
 
     Raises:
         InputError: There is no run, or its files are missing or damaged.
+        ConfigError: A run given as a control controls nothing of this one.
     """
     run = open_run(path)
     arrays = StoredRun(run)
+    arrays.take_controls(read_controls(run, arrays, controls))
     chosen = AnalysisSettings(
         seed=settings.seed,
         draws=settings.draws,
@@ -56,8 +66,16 @@ def analyze_run(path: Path, settings: AnalyzeSettings, *, command: str = "") -> 
     _note_failures(run, done.failed)
     findings: dict[str, Any] = to_json(done)["findings"]
     write_json(run.analysis / "findings.json", findings)
-    update_record(run, command, headline=done.headline)
+    update_record(run, command, headline=done.headline, **_controls_of(run, arrays, controls))
     return findings
+
+
+def _controls_of(run: RunFolder, arrays: StoredRun, paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what run.json says of the controls of the last analysis; nothing without any."""
+    if not paths and "control_runs" not in read_record(run):
+        return {}
+    pairs = zip(arrays.controls, paths, strict=True)
+    return {"control_runs": [one.noted | {"path": str(path.resolve())} for one, path in pairs]}
 
 
 def _threads(arrays: StoredRun) -> int | None:
@@ -109,12 +127,26 @@ def _note_failures(run: RunFolder, failed: tuple[FailedMeasure, ...]) -> None:
 @click.option("--permutations", type=int, help="Permutations of the right answer (200).")
 @click.option("--weight", type=float, help="Weight of the subtracted term (1).")
 @click.option("--seed", type=int, help="Seed of every random draw (0).")
+@click.option(
+    "--control",
+    "controls",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A collected run that differs in its negatives or learning rate alone; repeatable.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'analyze'.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings.json.")
-def command(*, path: Path, config: Path | None, as_json: bool, **given: object) -> int:
+def command(
+    *,
+    path: Path,
+    controls: tuple[Path, ...],
+    config: Path | None,
+    as_json: bool,
+    **given: object,
+) -> int:
     """Locate the jump of the run at PATH and what moved with it."""
     settings = resolve(AnalyzeSettings, "analyze", config, **given)
-    findings = analyze_run(path, settings, command=command_line())
+    findings = analyze_run(path, settings, controls=controls, command=command_line())
     if as_json:
         result_json(findings)
     else:

@@ -3,14 +3,14 @@
 The one place that knows both the store and the analysis: neither knows the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from critical_phase.analysis import Intervention, Rows
+from critical_phase.analysis import ControlRun, Intervention, Rows
 from critical_phase.checkpoints import Series, read_log, read_questions
 from critical_phase.cli.base_weights import BaseWeights
 from critical_phase.cli.on_demand import ReadOnDemand
@@ -65,7 +65,14 @@ class StoredRun:
             *self._contexts.notes,
         )
         """What a reader of the results should know about the files behind them."""
+        self.controls: tuple[ControlRun, ...] = ()
+        """Other trainings that differ in one planned thing; see `take_controls`."""
         self._describe_activations()
+
+    def take_controls(self, controls: tuple[ControlRun, ...]) -> None:
+        """Let the analysis compare the run with its controls, whose notes join its own."""
+        self.controls = controls
+        self.notes += tuple(note for control in controls for note in control.notes)
 
     @cached_property
     def rows(self) -> Rows:
@@ -128,6 +135,12 @@ class StoredRun:
         """Attention from the end of the answer to every key, padded with zeros."""
         return self._stack(head, "attention_row", layer)
 
+    def attention_row_at(
+        self, head: str, step: int, layer: int
+    ) -> Float[np.ndarray, "row attention_head key"]:
+        """One step of `attention_row`."""
+        return read_activations(self._run.activations(head, step), "attention_row", layer)
+
     def base_attention_row(self, layer: int) -> Float[np.ndarray, "row attention_head key"]:
         """The same without an adapter."""
         return self._base("attention_row", layer)
@@ -154,7 +167,7 @@ class StoredRun:
         names = self._base("metric", None)
         return {_text(name): values[..., index] for index, name in enumerate(names)}
 
-    def adapters(self, head: str) -> list[Factors]:
+    def adapters(self, head: str) -> Sequence[Factors]:
         """Per stored step: module name to (A, B, scaling); empty where there are no factors."""
         if head not in self._series:
             return []

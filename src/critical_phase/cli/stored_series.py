@@ -6,11 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.checkpoints import Checkpoint, Series, has_factors, low_rank_factors
+from critical_phase.checkpoints import (
+    Checkpoint,
+    Series,
+    factors_on_demand,
+    has_factors,
+    low_rank_factors,
+)
+from critical_phase.checkpoints.folders import WEIGHTS
 from critical_phase.cli.run_folder import RunFolder, elsewhere_of
 from critical_phase.errors import CheckpointError
 
-Factors = dict[str, tuple[np.ndarray, np.ndarray, float]]
+Factors = Mapping[str, tuple[np.ndarray, np.ndarray, float]]
+
+HELD_BYTES = 1 << 28
+"""Size of all adapters of a head up to which they are read at once and held."""
 
 
 def stored_series(run: RunFolder, heads: Sequence[str]) -> tuple[dict[str, Series], list[str]]:
@@ -40,12 +50,18 @@ def not_collected(saved: Mapping[str, Series], collected: Mapping[str, Sequence[
     return found
 
 
-def factors_at(series: Series, steps: Sequence[int]) -> list[Factors]:
-    """Read (A, B, scaling) by module at each step; empty where one has no factors."""
+def factors_at(series: Series, steps: Sequence[int]) -> Sequence[Factors]:
+    """Return (A, B, scaling) by module at each step; empty where one has no factors.
+
+    Of a large series each module is read when it is asked for: take one module at all steps.
+    """
     saved = {item.step: item for item in series.checkpoints}
     chosen = [saved[step] for step in steps if step in saved]
     if len(chosen) != len(steps) or not all(map(has_factors, chosen)):
         return []
+    files = [path for item in chosen if (path := item.path / WEIGHTS).is_file()]
+    if sum(path.stat().st_size for path in files) > HELD_BYTES:
+        return factors_on_demand(chosen)
     return [low_rank_factors(item) for item in chosen]
 
 

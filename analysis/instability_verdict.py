@@ -1,0 +1,89 @@
+"""H8: did training become unstable at the jump? A run at a lower learning rate decides.
+
+An instability of the optimizer needs a learning rate above what the curvature allows. A run at
+a third of the rate or less that has the jump at the same summed rate did without it.
+Reference: 2003.02218 (catapult above 2/curvature); 2506.11613.
+"""
+
+from collections.abc import Sequence
+
+from .control_reach import ControlReach
+from .control_runs import in_words
+from .hypotheses import MISSING, Case, Kind, Verdict
+from .instability import SIGNALS, Instability
+from .prior_verdict import ONE, has_jump, lacks_jump, left_open, reaches_of
+from .series_change import SeriesChange
+
+
+def unstable(case: Case) -> Verdict:
+    """Settle H8 from slower runs; without one, list the signs of an unstable training."""
+    one = _signs(case).get(case.head)
+    texts = () if one is None else (_listed(one),)
+    need = f"needs another run: {MISSING['H8']}"
+    found = reaches_of(case, ("slow",))
+    said = tuple(map(in_words, found))
+    usable = [one for one in found if one.last is not None]
+    if not usable:
+        return Verdict("H8", "not tested", None, None, None, (*texts, *said, need))
+    on_jump = _on_jump(case)
+    kind: Kind = "not separable"
+    why = f"at an equal summed learning rate slower runs {left_open(usable)}"
+    if all(map(has_jump, usable)):
+        kind, why = "excluded", _without(usable)
+    elif all(lacks_jump(one, clean=False) for one in usable):
+        why = "the slower run lacks the jump, but no sign of instability lies on it"
+        if on_jump:
+            kind = "supported"
+            why = f"the slower run lacks the jump, and on it lie: {', '.join(on_jump)}"
+    ends = [one.last.plain for one in usable if one.last is not None]
+    chosen = (max if kind == "supported" else min)(ends, key=lambda end: end.share or 0.0)
+    lines = (*texts, *said, why, ONE)
+    return Verdict("H8", kind, chosen.share, chosen.interval, None, lines)
+
+
+def _without(usable: Sequence[ControlReach]) -> str:
+    """Say that the gain came at a lower rate, and whether abruptly."""
+    if all(one.jump is not None for one in usable):
+        return "the slower run has the jump by an equal summed learning rate"
+    return (
+        "the slower run has the gain by an equal summed learning rate, as early as the run, though"
+        " no abrupt rise of its own is found"
+    )
+
+
+def _signs(case: Case) -> dict[str, Instability]:
+    """Return the signs of every head."""
+    result = case.results.get("instability")
+    found: dict[str, Instability] = (result.facts if result else {}).get("instability", {})
+    return found
+
+
+def _listed(one: Instability) -> str:
+    """Name the signs that are there."""
+    if not one.found:
+        return "no sign of instability in the log, the path or attention"
+    return f"signs of instability: {', '.join(one.found)}"
+
+
+def _on_jump(case: Case) -> list[str]:
+    """Name the signs, with their head, that lie on the jump, a step either way.
+
+    Attention that collapsed has no step, so it is no such sign.
+    """
+    found = []
+    for head, one in _signs(case).items():
+        if head not in case.parts:
+            continue
+        found += [
+            f"{SIGNALS[name]} of the {head} head at step {spike.step}"
+            for name, spike in one.spikes.items()
+            if spike.found and _inside(spike.step, case.jump)
+        ]
+        if one.turn is not None and one.turn[1].found and _inside(one.turn[0], case.jump):
+            found.append(f"turn of the {head} head's path at step {one.turn[0]}")
+    return found
+
+
+def _inside(step: int, jump: SeriesChange | None) -> bool:
+    """Say whether a step lies within the interval of the jump, a step either way."""
+    return jump is not None and jump.interval[0] - 1 <= step <= jump.interval[1] + 1
