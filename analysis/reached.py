@@ -72,8 +72,8 @@ def reached(
         Accuracies, difference and share with their intervals.
     """
     gain, gap = after - before, after - other
-    low, high = _difference(gain, weights)
-    least, most = _difference(gap, weights)
+    low, high = mean_difference(gain, weights)
+    least, most = mean_difference(gap, weights)
     whole = weights @ gain
     share, band = None, None
     if low > 0 and whole.min() > 0:
@@ -85,10 +85,15 @@ def reached(
     return Reached(first, last, beside, (low, high), (least, most), share, band)
 
 
-def _difference(
+def mean_difference(
     gap: Float[np.ndarray, " question"], weights: Float[np.ndarray, "draw question"]
 ) -> tuple[float, float]:
-    """Return the interval of a mean difference of two paired accuracies."""
+    """Return the 95 % interval of a mean difference of two paired accuracies.
+
+    Args:
+        gap: One minus the other, per question.
+        weights: Question resamples.
+    """
     low, high = interval(weights @ gap)
     count = gap.size + 2
     middle = float(gap.sum()) / count

@@ -56,7 +56,7 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
     mark = ranked.jump_mark(results.findings)
     steps, examples = payload.saved_steps(results.measures)
     jump = {"step": mark[0], "low": mark[1], "high": mark[2]} if mark else None
-    theme, library = _script("theme.js"), _library("uPlot.iife.js")
+    theme, charting = _script("theme.js"), library("uPlot.iife.js")
     own = policy.script_text("\n".join(asset(name) for name in SCRIPTS))
     folded = [view for section in arranged for view in views(section) if view.large]
     first = next((chart.id for section in arranged for chart in section.charts), "")
@@ -76,11 +76,11 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
         heads=_heads(arranged),
         coarse=payload.is_coarse(arranged),
         first_svg=trusted(figures.as_inline(drawn[first], digits=1)) if first else "",
-        policy=policy.policy((theme, library, own)),
+        policy=policy.policy((theme, charting, own)),
         theme_script=trusted(theme),
-        library_script=trusted(library),
+        library_script=trusted(charting),
         own_script=trusted(own),
-        styles=trusted(_library("uPlot.min.css") + asset("report.css")),
+        styles=trusted(library("uPlot.min.css") + asset("report.css")),
         payload=payload.encode(payload.build(arranged, steps, examples, jump, folded)),
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _script(name: str) -> str:
 
 
 @cache
-def _library(name: str) -> str:
+def library(name: str) -> str:
     """Read a file of uPlot from the installed `uplot-python`."""
     files = importlib.resources.files("uplot") / "static"
     return policy.script_text(dedent((files / name).read_text(encoding="utf-8")))

@@ -250,3 +250,34 @@ def browser() -> Iterator[Any]:
         shown = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield shown
         shown.close()
+
+
+@pytest.fixture
+def trouble() -> list[str]:
+    """Collect what a page must never do; a test that provokes it empties the list."""
+    return []
+
+
+@pytest.fixture
+def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Callable[..., Any]]:
+    """Open a page offline, and see that it never fails, asks or reaches out."""
+    contexts = []
+
+    def open_page(part: str = "", *, report: Path = planted, **settings: Any) -> Any:
+        size = settings.pop("viewport", {"width": 1280, "height": 900})
+        context = browser.new_context(offline=True, viewport=size, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(8000)
+        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (trouble.append("dialog"), dialog.dismiss()))
+        page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: trouble.append(r.url) if r.url[:4] != "file" else None)
+        page.goto(report.as_uri() + part)
+        page.wait_for_selector("html[data-ready='1']")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert trouble == []

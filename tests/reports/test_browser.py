@@ -1,7 +1,7 @@
 """What a reader meets in a browser: offline, from the disk, with keyboard and pointer."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +11,6 @@ pytestmark = pytest.mark.browser
 
 Opener = Callable[..., Any]
 READY = "html[data-ready='1']"
-
-
-@pytest.fixture
-def trouble() -> list[str]:
-    """Collect what a page must never do; a test that provokes it empties the list."""
-    return []
-
-
-@pytest.fixture
-def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Opener]:
-    contexts = []
-
-    def open_page(part: str = "", *, report: Path = planted, **settings: Any) -> Any:
-        size = settings.pop("viewport", {"width": 1280, "height": 900})
-        context = browser.new_context(offline=True, viewport=size, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(8000)
-        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (trouble.append("dialog"), dialog.dismiss()))
-        page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
-        page.on("request", lambda r: trouble.append(r.url) if r.url[:4] != "file" else None)
-        page.goto(report.as_uri() + part)
-        page.wait_for_selector(READY)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
 
 
 def settle(page: Any) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "score": ("score", "Print how often a model, or two heads on it, is right."),
     "effects": ("effects", "Measure drift from the base, another task and gradient noise."),
     "analyze": ("analyze", "Turn stored arrays into curves, change points and findings."),
+    "compare": ("compare", "Hold runs against each other: overlays and paired differences."),
     "seeds": ("seeds", "Analyse several runs that differ in their seed together."),
     "report": ("report", "Write the page of a run, or the index of all runs."),
     "browse": ("browse", "Open a report, or the index of runs, in the web browser."),

@@ -1,0 +1,373 @@
+"""Runs side by side: the same questions, differences paired over them.
+
+Unlike `seeds`, the runs may differ in anything but what they are asked: negatives, learning
+rate, model. What differs between them is said first; the numbers cannot say what caused what.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from critical_phase.errors import ConfigError
+
+from .bootstrap import curve_draws, interval, shared_weights
+from .change_point import FEWEST
+from .charts import numbers
+from .curves import available_modes, combine, top_hits
+from .inputs import Rows, RunArrays, check_rows, question_count
+from .margin import margins
+from .multiplicity import adjust
+from .reached import mean_difference
+from .results import BOOTSTRAP, Curve, MeasureResult, Table, column
+from .series import Series, question_series
+from .series_change import ChangeFinder, SeriesChange
+from .settings import AnalysisSettings
+from .thresholds import LEVEL
+
+MOST = 8
+"""Runs on one page: more lines cannot be told apart."""
+
+ONE = (
+    "one training each: every interval is over questions, and another seed may differ by more;"
+    " probe seeds takes several seeds of one design together"
+)
+"""What the intervals of a comparison leave out."""
+
+ABOUT = (
+    "Every run on the questions that all of them were asked, resampled together, so that a"
+    " difference is paired question by question. The first run is the one that others are held"
+    " against. A difference says what is different, never what made it so."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One mode of one run on the shared questions."""
+
+    run: str
+    mode: str
+    accuracy: Series
+    margin: Series
+    change: SeriesChange | None
+    """Of accuracy; None with too few checkpoints."""
+
+
+def comparison(runs: Mapping[str, RunArrays], settings: AnalysisSettings) -> MeasureResult:
+    """Compare the accuracy and margin of runs that were asked the same questions.
+
+    Args:
+        runs: Two to eight runs by name; others are held against the first.
+        settings: Modes, weight and resampling sizes; equal settings give equal bytes.
+
+    Returns:
+        Curves of every run and mode, differences to the first run by step, and a table of last
+        accuracies and places of jumps with their differences. Facts: `lines`, `questions`,
+        `sentence`.
+
+    Raises:
+        ConfigError: Too few or too many runs, no shared question or mode, or shared questions
+            with other candidates.
+    """
+    if not 2 <= len(runs) <= MOST:
+        raise ConfigError(f"asked to compare {len(runs)} runs", fix=f"name 2 to {MOST} of them")
+    asked = shared_questions({name: arrays.rows for name, arrays in runs.items()})
+    finder = ChangeFinder(shared_weights(len(asked), settings), settings)
+    unit = {name: arrays.batch_size for name, arrays in runs.items()}
+    equal = len(set(unit.values())) == 1
+    lines = [
+        _line(name, arrays, mode, asked, 1 if equal else unit[name], finder, settings)
+        for name, arrays in runs.items()
+        for mode in available_modes(arrays.heads, settings.modes)
+    ]
+    first = next(iter(runs))
+    modes = [line.mode for line in lines if line.run == first]
+    if not any(line.mode in modes for line in lines if line.run != first):
+        raise ConfigError(
+            f"no run has a mode of {first} ({', '.join(modes) or 'none'})",
+            fix="compare runs that were trained with the same head, or collect the missing one",
+        )
+    scale = next(iter(unit.values())) if equal else 1
+    return MeasureResult(
+        "comparison",
+        "Runs side by side",
+        ABOUT,
+        "paired question bootstrap; Bonett and Price 2012; docs/methods.md",
+        {"draws": settings.draws, "smooth_draws": settings.smooth_draws, "seed": settings.seed,
+         "weight": settings.weight, "runs": list(runs), "questions": len(asked)},
+        (*_warnings(runs, len(asked), equal=equal), *_equal_scores(lines, first)),
+        tuple(_charts(lines, first, finder, scale)),
+        tables=(_table(lines, first, finder, scale),),
+        facts={"lines": lines, "questions": asked,
+               "sentence": _sentence(lines, runs, finder, scale)},
+    )  # fmt: skip
+
+
+def shared_questions(rows: Mapping[str, Rows]) -> tuple[str, ...]:
+    """Return the questions that all runs were asked, in the order of the first.
+
+    Raises:
+        ConfigError: There is none, or one has other candidates in another run.
+    """
+    (name, first), *others = rows.items()
+    check_rows(first)
+    shared = [q for q in first.question_ids if all(q in set(r.question_ids) for _, r in others)]
+    if len(shared) < 2:
+        raise ConfigError(
+            f"{len(shared)} questions are in all of {', '.join(rows)}",
+            fix="collect the runs on the same evaluation questions",
+        )
+    for other_name, other in others:
+        mine, theirs = _candidates(first), _candidates(other)
+        if odd := [q for q in shared if mine[q] != theirs[q]]:
+            raise ConfigError(
+                f"question {odd[0]} has other candidates in {other_name} than in {name}"
+                f" ({len(odd)} of {len(shared)} do)",
+                fix="collect the runs on the same evaluation questions",
+            )
+    return tuple(shared)
+
+
+def _candidates(rows: Rows) -> dict[str, tuple[object, ...]]:
+    """List each question's candidates: text where known, and which is right."""
+    found: dict[str, list[object]] = {q: [] for q in rows.question_ids}
+    for row, question in enumerate(rows.question):
+        text = rows.texts[row] if rows.texts else ""
+        found[rows.question_ids[question]].append((text, bool(rows.correct[row])))
+    return {question: tuple(parts) for question, parts in found.items()}
+
+
+def _line(
+    run: str, arrays: RunArrays, mode: str, asked: Sequence[str], unit: int,
+    finder: ChangeFinder, settings: AnalysisSettings,
+) -> Line:  # fmt: skip
+    """Measure one mode of one run on the shared questions; steps count in a common unit."""
+    scores = combine(arrays, mode, settings.weight)
+    place = {question: at for at, question in enumerate(arrays.rows.question_ids)}
+    chosen = np.array([place[question] for question in asked])
+    hits = top_hits(arrays.rows, scores.values).value
+    margin = margins(arrays.rows, scores.values)
+    margin[~np.isfinite(hits).all(axis=1)] = np.nan
+    accuracy, below = (
+        question_series(
+            f"{kind}.{mode} of {run}", kind, name, kind, scores.steps * unit, values[:, chosen],
+            mode=mode,
+        )
+        for kind, name, values in (("accuracy", "share", hits), ("margin", "nats", margin))
+    )  # fmt: skip
+    return Line(run, mode, accuracy, below, finder.find(accuracy, below))
+
+
+def _charts(lines: Sequence[Line], first: str, finder: ChangeFinder, scale: int) -> Iterator[Curve]:
+    """Draw mode by mode: accuracy of every run, differences to the first, margin."""
+    for mode in dict.fromkeys(line.mode for line in lines):
+        own = [line for line in lines if line.mode == mode]
+        yield from (_whole(line.accuracy, line, finder, scale) for line in own)
+        yield from _differences(own, first, finder, scale)
+        yield from (_whole(line.margin, line, finder, scale) for line in own)
+
+
+def _whole(series: Series, line: Line, finder: ChangeFinder, scale: int) -> Curve:
+    """Draw one quantity of one run."""
+    assert series.per_question is not None
+    low, high = interval(curve_draws(finder.weights, series.per_question))
+    return _curve(
+        series, f"{series.kind}.{line.mode}", line.run, f"{series.kind} of {line.mode}", low, high,
+        scale, f"{series.kind.capitalize()} of {line.mode} on the shared questions.",
+    )  # fmt: skip
+
+
+def _differences(
+    lines: Sequence[Line], first: str, finder: ChangeFinder, scale: int
+) -> Iterator[Curve]:
+    """Draw how far each run is from the first, step by step; nothing where scores are equal."""
+    for line, beside in _pairs(lines, first):
+        gap = _gap(line.accuracy, beside.accuracy)
+        if gap is None or gap.per_question is None or not gap.per_question.any():
+            continue
+        ends = [mean_difference(row, finder.weights) for row in gap.per_question]
+        low, high = np.array(ends).T
+        yield _curve(
+            gap, f"difference.{line.mode}", f"{line.run} minus {first}",
+            f"difference of accuracy, {line.mode}", low, high, scale,
+            f"Accuracy minus that of {first} at equal steps, paired over questions.", zero=True,
+        )  # fmt: skip
+
+
+def _equal_scores(lines: Sequence[Line], first: str) -> list[str]:
+    """Say which runs have the very margins of the first: they share a head, or are one run."""
+    notes = []
+    for line, beside in _pairs(lines, first):
+        gap = _gap(line.margin, beside.margin)
+        if gap is not None and gap.per_question is not None and not gap.per_question.any():
+            notes.append(f"{line.mode} is the same in {line.run} and {first}, margin for margin")
+    return notes
+
+
+def _curve(
+    series: Series, group: str, label: str, title: str, low: np.ndarray, high: np.ndarray,
+    scale: int, caption: str, *, zero: bool = False,
+) -> Curve:  # fmt: skip
+    """Make one line of a chart."""
+    assert series.per_question is not None
+    steps = [int(step) for step in series.steps]
+    return Curve(
+        f"{group}.{label}", title, series.unit, group, label, steps,
+        [step * scale for step in steps], numbers(series.value), caption,
+        series.per_question.shape[1], mode=series.mode, low=numbers(low), high=numbers(high),
+        interval=BOOTSTRAP, references=[{"label": "no difference", "value": 0.0}] if zero else [],
+    )  # fmt: skip
+
+
+def _pairs(lines: Sequence[Line], first: str) -> list[tuple[Line, Line]]:
+    """Put every mode of every other run beside that mode of the first."""
+    known = {line.mode: line for line in lines if line.run == first}
+    return [(line, known[line.mode]) for line in lines if line.run != first and line.mode in known]
+
+
+def _gap(one: Series, other: Series) -> Series | None:
+    """Subtract two series at their shared steps; None without one."""
+    steps: Int[np.ndarray, " step"] = np.intersect1d(one.steps, other.steps)
+    if not steps.size:
+        return None
+    parts = [series.per_question for series in (one, other)]
+    kept = [
+        part[np.isin(series.steps, steps)]
+        for part, series in zip(parts, (one, other), strict=True)
+        if part is not None
+    ]
+    gap = kept[0] - kept[1]
+    return replace(one, steps=steps, value=gap.mean(axis=1), per_question=gap)
+
+
+def _table(lines: Sequence[Line], first: str, finder: ChangeFinder, scale: int) -> Table:
+    """List last accuracies and places, with their differences to the first run."""
+    changes = [line.change.test.p for line in lines if line.change is not None]
+    adjusted = iter(adjust(changes))
+    p = {id(line): None if line.change is None else float(next(adjusted)) for line in lines}
+    beside = {id(line): other for line, other in _pairs(lines, first)}
+    rows = [
+        _row(line, beside.get(id(line)), p[id(line)], finder, scale)
+        for line in sorted(lines, key=lambda line: line.mode)
+    ]
+    columns = [
+        column("run", "run", kind="text"),
+        column("mode", "mode", kind="text"),
+        column("start", "first accuracy", "share"),
+        column("last", "last accuracy", "share"),
+        column("last_low", "low", "share"),
+        column("last_high", "high", "share"),
+        column("difference", "last, minus the first run's", "share"),
+        column("difference_low", "low", "share"),
+        column("difference_high", "high", "share"),
+        column("verdict", "change", kind="text"),
+        column("tau", "tau", "examples"),
+        column("tau_low", "low", "examples"),
+        column("tau_high", "high", "examples"),
+        column("lead", "tau, minus the first run's", "examples"),
+        column("lead_low", "low", "examples"),
+        column("lead_high", "high", "examples"),
+        column("p_adjusted", "adjusted p of the change (FDR)", kind="p"),
+    ]
+    caption = (
+        "Differences of the last accuracy are taken at the last step that both runs have, paired"
+        " over questions; those of places on the same resamples, never finer than the checkpoints."
+        f" A place is given where the change is abrupt (adjusted p at most {LEVEL:g}). {ONE}."
+    )
+    return Table("comparison", "Runs side by side", caption, columns, rows)
+
+
+def _row(
+    line: Line, beside: Line | None, p: float | None, finder: ChangeFinder, scale: int
+) -> list[object]:
+    """Write one mode of one run."""
+    values = line.accuracy.per_question
+    assert values is not None
+    low, high = (float(end) for end in interval(finder.weights @ values[-1]))
+    gap = None if beside is None else _gap(line.accuracy, beside.accuracy)
+    change, other = _placed(line, p), None if beside is None else beside.change
+    place = [None] * 3 if change is None else [change.tau, *change.interval]
+    lead = _lead(change, other if beside is not None and other is not None else None)
+    return [
+        line.run, line.mode, float(line.accuracy.value[0]), float(line.accuracy.value[-1]), low,
+        high, *_last(gap, finder), _verdict(line.change, p),
+        *(None if end is None else end * scale for end in (*place, *lead)), p,
+    ]  # fmt: skip
+
+
+def _last(gap: Series | None, finder: ChangeFinder) -> list[float | None]:
+    """Return the difference at the last shared step, with its interval."""
+    if gap is None or gap.per_question is None:
+        return [None] * 3
+    return [float(gap.value[-1]), *mean_difference(gap.per_question[-1], finder.weights)]
+
+
+def _placed(line: Line, p: float | None) -> SeriesChange | None:
+    """Return the change of a line where it is abrupt and has a place."""
+    change = line.change
+    if change is None or p is None or p > LEVEL:
+        return None
+    return change if change.test.found and change.placed else None
+
+
+def _lead(one: SeriesChange | None, other: SeriesChange | None) -> list[float | None]:
+    """Return how much later one place is than the other, where both are abrupt and placed."""
+    both = (one, other)
+    if one is None or other is None or not (other.test.found and other.placed):
+        return [None] * 3
+    draws = [change.draws for change in both if change is not None and change.draws is not None]
+    if len(draws) < 2:
+        return [None] * 3
+    gap = one.tau - other.tau
+    reach = (one.resolution + other.resolution) / 2
+    low, high = (float(end) for end in interval(draws[0] - draws[1]))
+    return [gap, min(low, gap - reach), max(high, gap + reach)]
+
+
+def _verdict(change: SeriesChange | None, p: float | None) -> str:
+    """Name the kind of change."""
+    if change is None or p is None:
+        return f"fewer than {FEWEST} checkpoints"
+    return "abrupt" if p <= LEVEL and change.test.found and change.placed else "not abrupt"
+
+
+def _warnings(runs: Mapping[str, RunArrays], shared: int, *, equal: bool) -> list[str]:
+    """Say what is left out."""
+    notes = [ONE]
+    for name, arrays in runs.items():
+        count = question_count(arrays.rows)
+        if count > shared:
+            notes.append(f"{name} was asked {count} questions; {shared} are shared and compared")
+    if not equal:
+        notes.append("the runs have batches of different sizes, so all steps are given in examples")
+    return notes
+
+
+def _sentence(
+    lines: Sequence[Line], runs: Mapping[str, RunArrays], finder: ChangeFinder, scale: int
+) -> str:
+    """Say how far the last accuracies differ, in the first mode that runs share."""
+    first = next(iter(runs))
+    pairs = _pairs(lines, first)
+    mode = pairs[0][0].mode
+    said = []
+    for line, beside in pairs:
+        gap = _gap(line.accuracy, beside.accuracy)
+        value, low, high = _last(gap, finder)
+        if line.mode != mode or gap is None or value is None or low is None or high is None:
+            continue
+        mine, theirs = (_at_step(one.accuracy, int(gap.steps[-1])) for one in (line, beside))
+        word = "higher" if low > 0 else "lower" if high < 0 else "not clearly different"
+        said.append(
+            f"{line.run} {mine:.2f}, {first} {theirs:.2f} after {gap.steps[-1] * scale} examples"
+            f" ({word}: {value:+.2f} [{low:+.2f}, {high:+.2f}])"
+        )
+    if not said:
+        return f"The runs share no step at which {mode} could be compared."
+    return f"Accuracy of {mode}: {'; '.join(said)}."
+
+
+def _at_step(series: Series, step: int) -> float:
+    """Return the value at a step that the series has."""
+    return float(series.value[np.flatnonzero(series.steps == step)[0]])
