@@ -26,8 +26,28 @@ LEAST_SHARE = 0.25
 MOST_SHARE = 1.2
 """Largest believable share: beyond it a steep line undoes what the shape overdoes."""
 
+ABRUPT, SMOOTH = "abrupt", "smooth"
+NO_FIT = "abrupt shape does not fit"
+"""Not smooth, but the best abrupt shape is a failed fit: it would carry more than `MOST_SHARE`."""
+SMALL_PART = "abrupt part is small"
+"""Not smooth, but its abrupt part carries less than `LEAST_SHARE`."""
+
 RETRY = 10
 """How many times more curves are simulated when almost none is as abrupt as the data."""
+
+
+def word_of(p: float, share: float) -> str:
+    """Name what a test says: abrupt, smooth, or not smooth and yet no abrupt change.
+
+    Args:
+        p: Its p-value, adjusted where it is one of many.
+        share: Size of the best abrupt shape over the range of the curve.
+    """
+    if not p <= LEVEL:
+        return SMOOTH
+    if share > MOST_SHARE:
+        return NO_FIT
+    return ABRUPT if share >= LEAST_SHARE else SMALL_PART
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +73,11 @@ class Abruptness:
     def found(self) -> bool:
         """Say whether the change is unlikely to be smooth, large, and not a failed fit."""
         return self.p <= LEVEL and self.large
+
+    @property
+    def word(self) -> str:
+        """Name what the test says: abrupt, smooth, or not smooth and yet no abrupt change."""
+        return word_of(self.p, self.share)
 
     @property
     def large(self) -> bool:

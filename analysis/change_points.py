@@ -156,7 +156,7 @@ def _change_table(changes: Mapping[str, SeriesChange], batch_size: int) -> Table
     rows: list[list[Any]] = [
         [
             name,
-            "abrupt" if c.test.found else "smooth",
+            c.test.word,
             c.kind,
             c.tau,
             c.tau * batch_size,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from .attention import attention
 from .bootstrap import interval, shared_weights
+from .change_point import NO_FIT, SMALL_PART, word_of
 from .change_points import change_points, reference
 from .charts import layer_label
 from .family import family_p
@@ -87,11 +88,11 @@ class RankedChange:
 
     @property
     def verdict(self) -> str:
-        """Say abrupt, smooth, or that more simulated curves would be needed to tell."""
+        """Say abrupt, smooth, not smooth without an abrupt change, or p at its limit."""
         test = self.change.test
-        if self.abrupt:
-            return "abrupt"
-        return AT_LIMIT if test.found and test.at_limit else "smooth"
+        if not self.p_adjusted <= LEVEL and test.found and test.at_limit:
+            return AT_LIMIT
+        return word_of(self.p_adjusted, test.share)
 
 
 def changes(
@@ -125,11 +126,17 @@ def changes(
     ranked = rank(resolved, jump, family_p(finder, resolved))
     unresolved = sum(row.verdict == AT_LIMIT for row in ranked)
     unplaced = sum(row.abrupt and not row.change.placed for row in ranked)
+    unfit = sum(row.verdict in (NO_FIT, SMALL_PART) for row in ranked)
     notes = [f"{short} series have fewer than 8 checkpoints and were not tested"] if short else []
     if unresolved:
         notes.append(
             f"{unresolved} series have the least p-value that could be simulated, which is not"
             " small enough among so many tests"
+        )
+    if unfit:
+        notes.append(
+            f"{unfit} series are no smooth curves but have no abrupt change either: the abrupt"
+            " shape does not fit (more than 1.2 of the range) or is small (less than .25)"
         )
     if unplaced:
         notes.append(
@@ -261,7 +268,9 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         column("interval", "interval", kind="text"),
     ]
     caption = (
-        "Abrupt: adjusted p at most .05 and .25 to 1.2 of the range. Family-wise p: the chance that"
+        "Abrupt: adjusted p at most .05 and .25 to 1.2 of the range; with such a p and more of the"
+        " range the abrupt shape does not fit (a steep line undoes what it overdoes), with less"
+        " the abrupt part is small, and neither is called abrupt. Family-wise p: the chance that"
         " any row, at any of its checkpoints, looks as abrupt if all are smooth. Lead: negative"
         " moved before the accuracy jump; none where a change could not be placed; unresolved where"
         " it is smaller than the gap between checkpoints or its interval holds zero. A smooth row's"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .change_point import FEWEST, Abruptness
+from .change_point import FEWEST, Abruptness, word_of
 from .clock import CLOCKS, Clock, Paths, clocks_of
 from .inputs import RunArrays
 from .results import Table, column
@@ -141,7 +141,7 @@ def clocks_table(
         for name, test in by_clock.items():
             speed = speeds.get(name)
             rows.append(
-                [quantity, name, test.p, "abrupt" if test.found else "smooth", test.tau,
+                [quantity, name, test.p, word_of(test.p, test.share), test.tau,
                  "steps" if name == "steps" else CLOCKS[name][0], test.tau_step, test.share,
                  test.checkpoints, *_speed_cells(speed)]
             )  # fmt: skip

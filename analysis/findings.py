@@ -5,17 +5,24 @@ from typing import Any
 
 import numpy as np
 
+from critical_phase import __version__
+
+from .change_point import MOST_SHARE
 from .change_points import reference
 from .changes import RankedChange
 from .control_runs import control_sentences
 from .curves import NEEDS, available_modes
+from .finding_controls import control_findings
 from .hypotheses import CLAIMS, Verdict
-from .inputs import RunArrays
+from .inputs import RunArrays, question_count
+from .jump_finding import jump_finding
 from .mirage import Mirage
 from .results import MeasureResult, plain
 from .series_change import SeriesChange
 from .settings import AnalysisSettings
+from .templates import ABRUPT_SHARE, SMOOTH_SHARE
 from .verdicts import verdicts
+from .words import two
 
 
 def findings(
@@ -35,8 +42,6 @@ def findings(
     """
     points = results["change_points"]
     jump = reference(points)
-    mode = points.facts["primary"]
-    found = points.facts["mirages"].get((mode, "steps"))
     warnings = _warnings(arrays, settings, results)
     abrupt = [row for row in results["changes"].facts["ranked"] if row.abrupt]
     ranked = [
@@ -51,13 +56,14 @@ def findings(
             {
                 "schema_version": 1,
                 "run": settings.run,
+                "provenance": _provenance(arrays, settings),
                 "weight": settings.weight,
                 "sentence": sentence(arrays, results, weight=settings.weight),
-                "jump": None if jump is None else _jump(jump, found, mode, arrays.batch_size),
+                "jump": None if jump is None else jump_finding(jump, results, arrays.batch_size),
                 "accuracy": results["curves"].facts["accuracy"],
                 "changes": [_change(row) for row in ranked if jump is not None],
                 "verdicts": [_verdict(v) for v in verdicts(arrays, settings, results)],
-                "controls": [*control_sentences(results), *_controls(arrays, results)],
+                "controls": [*control_sentences(results), *control_findings(results)],
                 "warnings": warnings,
                 **({"control_runs": [c.noted for c in arrays.controls]} if arrays.controls else {}),
             }
@@ -74,11 +80,37 @@ def _warnings(
     notes += [f"{name}: {text}" for name, one in results.items() for text in one.warnings]
     steps = np.concatenate([arrays.steps(head) for head in arrays.heads] or [np.zeros(0)])
     if steps.size:
-        notes.append(
-            "abrupt means a 10-90 width of at most a quarter of the"
-            f" {int(steps.max() - steps.min())} collected steps"
-        )
+        notes.append(_what_abrupt_means(int(steps.max() - steps.min())))
     return list(dict.fromkeys(notes))
+
+
+def _what_abrupt_means(span: int) -> str:
+    """Say which widths the test calls abrupt, and which it may call either."""
+    return (
+        f"abrupt means that a change with a 10-90 width of at most {ABRUPT_SHARE * span:g} steps (a"
+        f" quarter of the {span} collected) fits better than smooth curves, whose sigmoids are at"
+        f" least {SMOOTH_SHARE * span:g} steps wide ({SMOOTH_SHARE:g}); a change between the two"
+        " may be called either, so the width of an abrupt one may be given as up to that"
+    )
+
+
+def _provenance(arrays: RunArrays, settings: AnalysisSettings) -> dict[str, Any]:
+    """Say what the numbers were made from, so that they can be cited; no clock of today."""
+    sizes = np.bincount(arrays.rows.question)
+    return {
+        "analysis_version": __version__,
+        "made": dict(settings.made),
+        "questions": question_count(arrays.rows),
+        "candidates": sorted({int(size) for size in sizes}),
+        "heads": list(arrays.heads),
+        "checkpoints": {head: int(arrays.steps(head).size) for head in arrays.heads},
+        "batch_size": arrays.batch_size,
+        "draws": settings.draws,
+        "permutations": settings.permutations,
+        "smooth_draws": settings.smooth_draws,
+        "analysis_seed": settings.seed,
+        "training_runs": 1,
+    }
 
 
 def _unmatched(arrays: RunArrays, settings: AnalysisSettings) -> list[str]:
@@ -96,28 +128,6 @@ def _unmatched(arrays: RunArrays, settings: AnalysisSettings) -> list[str]:
                 f" ({listed})"
             )
     return notes
-
-
-def _jump(jump: SeriesChange, found: Mirage | None, mode: str, batch_size: int) -> dict[str, Any]:
-    """Describe the jump of the primary mode."""
-    return {
-        "mode": mode,
-        "kind": jump.kind,
-        "tau_step": jump.tau,
-        "tau_examples": jump.tau * batch_size,
-        "interval_examples": [edge * batch_size for edge in jump.interval],
-        "size": jump.size,
-        "size_interval": jump.size_interval,
-        "width_steps": jump.width,
-        "width_at_limit": jump.width_at_limit,
-        "margin_share": None if found is None else found.smooth_share,
-        "margin_share_interval": None if found is None else found.smooth_interval,
-        "margin_drift_examples": None if found is None else found.smooth_middle * batch_size,
-        "margin_drift_same_place": None if found is None else found.same_place,
-        "before": jump.before,
-        "after": jump.after,
-        "p": jump.test.p,
-    }
 
 
 def _change(row: RankedChange) -> dict[str, Any]:
@@ -151,38 +161,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "effect": verdict.effect,
         "interval": verdict.interval,
         "p_adjusted": verdict.p_adjusted,
+        "effect_name": verdict.effect_name,
+        "effect_unit": verdict.effect_unit,
+        "p_name": verdict.p_name,
         "evidence": list(verdict.evidence),
     }
-
-
-def _controls(arrays: RunArrays, results: Mapping[str, MeasureResult]) -> list[dict[str, Any]]:
-    """List the nulls that the findings were held against."""
-    points = results["change_points"].facts
-    found = []
-    change: SeriesChange | None = points["changes"].get("accuracy.sft")
-    if change is not None and points["primary"] != "sft":
-        found.append(
-            {
-                "control": "positive head alone",
-                "sentence": f"Its accuracy goes from {two(change.before)} to"
-                f" {two(change.after)} (fitted plateaus); abruptness p = {change.test.p:.3g}.",
-                "value": change.test.p,
-            }
-        )
-    clock = points["clocks"].get(f"margin.{points['primary']}")
-    if clock is not None:
-        found.append(
-            {
-                "control": "path length as time",
-                "sentence": f"Margin abruptness p = {clock[0]:.3g} in steps and {clock[1]:.3g} in"
-                " path length of the weights.",
-                "value": clock[1],
-            }
-        )
-    for name in ("linear_probes", "similarity", "attention"):
-        for one in results[name].maps[:1] if name in results else ():
-            found.append({"control": one.title, "sentence": one.control, "value": None})
-    return found
 
 
 def sentence(
@@ -287,6 +270,12 @@ def _no_jump(
     last = int(np.max(change.series.steps)) * arrays.batch_size
     if change.test.p > 0.05:
         why = f"no faster than a smooth curve with the same noise (p = {two(change.test.p)})"
+    elif change.test.share > MOST_SHARE:
+        return (
+            f"No jump reported: {course} over {last} examples, not smoothly"
+            f" (p = {change.test.p:.2g}), but the fit of an abrupt shape failed: it would carry"
+            f" {two(change.test.share)} of the range, and at most {MOST_SHARE:g} is believed."
+        )
     elif not change.test.found:
         why = f"with an abrupt part of only {two(change.test.share)} of its range"
     elif not change.placed:
@@ -296,9 +285,3 @@ def _no_jump(
     else:
         return f"No jump reported: {course} over {last} examples; its size may be zero."
     return f"No abrupt change: {course} over {last} examples, {why}."
-
-
-def two(value: float) -> str:
-    """Write a share with two decimals and no leading zero."""
-    text = f"{value:.2f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -52,6 +52,12 @@ class Verdict:
     interval: tuple[float, float] | None
     p_adjusted: float | None
     evidence: tuple[str, ...]
+    effect_name: str = ""
+    """What the effect is, in words; empty without one."""
+    effect_unit: str = ""
+    """Unit of effect and interval, `share` where it is a share of one."""
+    p_name: str = ""
+    """Whose abruptness the p is of; empty without one. No verdict rests on a p alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +84,15 @@ class Case:
         return NEEDS[self.primary]
 
     def at_jump(self, row: RankedChange) -> bool:
-        """Say whether a row rises abruptly where accuracy jumps, as far as can be told."""
-        if self.jump is None or row.lead_interval is None or row.change.size <= 0:
+        """Say whether a row rises abruptly where accuracy jumps, as far as can be told.
+
+        The interval of its lead is not beyond the gap between checkpoints on either side of
+        zero: nearer than that a quantity that is not linear in another may lead it.
+        """
+        if row.lead_interval is None or row.floor is None or row.change.size <= 0:
             return False
         low, high = row.lead_interval
-        reach = self.jump.width / 2
-        return row.abrupt and low <= reach and high >= -reach
+        return row.abrupt and low <= row.floor and high >= -row.floor
 
     @property
     def head(self) -> str:

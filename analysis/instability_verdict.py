@@ -5,7 +5,7 @@ a third of the rate or less that has the jump at the same summed rate did withou
 Reference: 2003.02218 (catapult above 2/curvature); 2506.11613.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .control_reach import ControlReach
 from .control_runs import in_words
@@ -17,8 +17,7 @@ from .series_change import SeriesChange
 
 def unstable(case: Case) -> Verdict:
     """Settle H8 from slower runs; without one, list the signs of an unstable training."""
-    one = _signs(case).get(case.head)
-    texts = () if one is None else (_listed(one),)
+    texts = _listed(case)
     need = f"needs another run: {MISSING['H8']}"
     found = reaches_of(case, ("slow",))
     said = tuple(map(in_words, found))
@@ -38,7 +37,8 @@ def unstable(case: Case) -> Verdict:
     ends = [one.last.plain for one in usable if one.last is not None]
     chosen = (max if kind == "supported" else min)(ends, key=lambda end: end.share or 0.0)
     lines = (*texts, *said, why, ONE)
-    return Verdict("H8", kind, chosen.share, chosen.interval, None, lines)
+    name = "share of the gain that slower runs reach at an equal summed learning rate"
+    return Verdict("H8", kind, chosen.share, chosen.interval, None, lines, name, "share")
 
 
 def _without(usable: Sequence[ControlReach]) -> str:
@@ -58,11 +58,34 @@ def _signs(case: Case) -> dict[str, Instability]:
     return found
 
 
-def _listed(one: Instability) -> str:
-    """Name the signs that are there."""
-    if not one.found:
-        return "no sign of instability in the log, the path or attention"
-    return f"signs of instability: {', '.join(one.found)}"
+def _listed(case: Case) -> tuple[str, ...]:
+    """List the signs that are there, each with its step and whether that is on the jump."""
+    signs = {head: one for head, one in _signs(case).items() if head in case.parts}
+    if not signs:
+        return ()
+    said = [f"{name} at step {step} ({_where(step, case.jump)})" for name, step in _placed(signs)]
+    said += [
+        f"attention entropy of the {head} head, {one.collapse[0]} (no step of its own)"
+        for head, one in signs.items()
+        if one.collapsed and one.collapse is not None
+    ]
+    if not said:
+        return ("no sign of instability in the log, the path or attention",)
+    return (f"signs of instability: {'; '.join(said)}",)
+
+
+def _placed(signs: Mapping[str, Instability]) -> list[tuple[str, int]]:
+    """Name the signs that have a step, with their head, and that step."""
+    found = []
+    for head, one in signs.items():
+        found += [
+            (f"{SIGNALS[name]} of the {head} head", spike.step)
+            for name, spike in one.spikes.items()
+            if spike.found
+        ]
+        if one.turn is not None and one.turn[1].found:
+            found.append((f"turn of the {head} head's path", one.turn[0]))
+    return found
 
 
 def _on_jump(case: Case) -> list[str]:
@@ -70,18 +93,17 @@ def _on_jump(case: Case) -> list[str]:
 
     Attention that collapsed has no step, so it is no such sign.
     """
-    found = []
-    for head, one in _signs(case).items():
-        if head not in case.parts:
-            continue
-        found += [
-            f"{SIGNALS[name]} of the {head} head at step {spike.step}"
-            for name, spike in one.spikes.items()
-            if spike.found and _inside(spike.step, case.jump)
-        ]
-        if one.turn is not None and one.turn[1].found and _inside(one.turn[0], case.jump):
-            found.append(f"turn of the {head} head's path at step {one.turn[0]}")
-    return found
+    signs = {head: one for head, one in _signs(case).items() if head in case.parts}
+    return [f"{name} at step {step}" for name, step in _placed(signs) if _inside(step, case.jump)]
+
+
+def _where(step: int, jump: SeriesChange | None) -> str:
+    """Say whether a step is on the jump, and where that is."""
+    if jump is None:
+        return "no jump"
+    low, high = jump.interval
+    said = "on the jump" if _inside(step, jump) else "not on the jump"
+    return f"{said}, {jump.tau:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _inside(step: int, jump: SeriesChange | None) -> bool:

@@ -1,9 +1,13 @@
 """Verdicts on mechanisms: constant vector, knowing and saying, rerouting, many switches."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .bootstrap import interval
 from .causal_evidence import Intervention, Plan, of_plan
+from .changes import RankedChange
+from .charts import layer_label
 from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
 from .probe_transfer import Transfer
@@ -21,6 +25,9 @@ from .thresholds import (
     WIDE,
 )
 
+MOST_NAMED = 8
+"""Attention heads that one piece of evidence names."""
+
 
 def constant(case: Case) -> Verdict:
     """H4: is most of the movement one vector common to all questions, and does it carry?"""
@@ -35,7 +42,8 @@ def constant(case: Case) -> Verdict:
     abrupt, alike = sum(map(case.at_jump, rows)), _arranged_as_before(case)
     text = (
         f"largest constant-shift fraction at the end {effect:.2f} [{band[0]:.2f}, {band[1]:.2f}]"
-        f" over {len(rows)} layers; jumps with accuracy in {abrupt}; least CKA within questions"
+        f" over {len(rows)} layers; jumps with accuracy in {abrupt} of them; least CKA within"
+        " questions"
         f" {alike:.2f}"
     )
     need = "replace the adapters by the mean shift of other questions to see what it carries"
@@ -45,8 +53,13 @@ def constant(case: Case) -> Verdict:
         kind = "excluded"
     elif abrupt and alike >= ALIKE and _carries(made) and min(x.share for x in made) >= REPLACES:
         kind = "supported"
-    p = min(r.p_adjusted for r in rows)
-    return Verdict("H4", kind, effect, band, p, (text, said))
+    own = next(r for r in rows if r.change.series is last[at])
+    layer = layer_label(own.change.series.layer or 0)
+    name = f"constant-shift fraction at the last step, layer {layer}"
+    return Verdict(
+        "H4", kind, effect, band, own.p_adjusted, (text, said), name, "share of the movement",
+        own.change.series.title,
+    )  # fmt: skip
 
 
 def _made(case: Case, plan: Plan, need: str) -> tuple[tuple[Intervention, ...], str]:
@@ -86,7 +99,10 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
         empty = [Verdict(h, "not tested", None, None, None, ("no probes",)) for h in ("H5", "H6")]
         return empty[0], empty[1]
     rows = [r for r in case.ranked if r.change.series.quantity == f"probe_top1.{case.head}"]
-    p = min((r.p_adjusted for r in rows), default=None)
+    own = next((r for r in rows if r.change.series.layer == found.layer), None)
+    p, whose = (None, "") if own is None else (own.p_adjusted, own.change.series.title)
+    name = f"rise of the probe's top-1 from base to end, layer {layer_label(found.layer)}"
+    more = (name, "share of questions", whose)
     jumps = any(case.at_jump(r) and r.change.series.layer == found.layer for r in rows)
     still = bool(rows) and not any(r.abrupt for r in rows) and not _rises_anywhere(case)
     (low, high), (lost, most) = found.rise_interval, found.loss_interval
@@ -98,15 +114,15 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
         f"right pairs of the probe rise by {found.pairs_rise:.2f}"
         f" [{found.pairs_rise_interval[0]:.2f}, {found.pairs_rise_interval[1]:.2f}]",
     )
-    more = found.pairs_rise_interval
-    learned, flat = low > FLAT and jumps and lost > 0, max(high, more[1]) < FLAT and still
+    learned = low > FLAT and jumps and lost > 0
+    flat = max(high, found.pairs_rise_interval[1]) < FLAT and still
     reads, limit = _sensitive(case, found)
     old = _old_feature(case, learned=learned, knows=flat and reads and most < FLAT)
     new = _new_feature(case, learned=learned, flat=flat and reads)
     band = (low, high)
     return (
-        Verdict("H5", old[0], found.rise, band, p, (*texts, *old[1])),
-        Verdict("H6", new[0], found.rise, band, p, (*texts, limit, *new[1])),
+        Verdict("H5", old[0], found.rise, band, p, (*texts, *old[1]), *more),
+        Verdict("H6", new[0], found.rise, band, p, (*texts, limit, *new[1]), *more),
     )
 
 
@@ -154,12 +170,12 @@ def rerouting(case: Case) -> Verdict:
     rows = [r for r in case.ranked if r.change.series.quantity == f"attention_js.{case.head}"]
     if not rows:
         return Verdict("H7", "not tested", None, None, None, ("no attention",))
-    abrupt = [r for r in rows if case.at_jump(r)]
-    largest = max(float(r.change.series.value[-1]) for r in rows)
-    text = (
-        f"{len(abrupt)} of {len(rows)} attention heads jump with accuracy; largest drift at the"
-        f" last step {largest:.3g} nats"
-    )
+    abrupt = sorted((r for r in rows if case.at_jump(r)), key=_drift, reverse=True)
+    apart = [r for r in rows if r.abrupt and not case.at_jump(r)]
+    text = f"{len(abrupt)} of {len(rows)} attention heads jump with accuracy{_named(abrupt)}"
+    text += f"; others change abruptly, but not with it{_named(apart)}" if apart else ""
+    far = max(rows, key=_drift)
+    text += f"; largest drift at the last step {_drift(far):.3g} nats (head {_place(far)})"
     need = "freeze attention at its early patterns to see whether the gain stays"
     frozen, kept = _made(case, "frozen_attention", need)
     graft, brought = _made(case, "pattern_graft", "graft late patterns into the early model")
@@ -168,8 +184,39 @@ def rerouting(case: Case) -> Verdict:
         kind = "excluded"
     elif abrupt and len(abrupt) <= FEW * len(rows) and _carries(frozen) and _carries(graft):
         kind = "supported"
-    p = min(r.p_adjusted for r in rows)
-    return Verdict("H7", kind, largest, None, p, (text, kept, brought))
+    texts = (text, kept, brought)
+    if not abrupt:
+        return Verdict("H7", kind, None, None, None, texts)
+    own = abrupt[0]
+    name = f"drift of attention at the last step, head {_place(own)}, which jumps with accuracy"
+    return Verdict(
+        "H7", kind, _drift(own), None, own.p_adjusted, texts, name, "nats", own.change.series.title
+    )
+
+
+def _drift(row: RankedChange) -> float:
+    """Return how far the attention of one head is from the base at the last step, in nats."""
+    return float(row.change.series.value[-1])
+
+
+def _place(row: RankedChange) -> str:
+    """Name an attention head: layer.head."""
+    return f"{row.change.series.layer}.{row.change.series.attention_head}"
+
+
+def _named(rows: Sequence[RankedChange]) -> str:
+    """List attention heads with their lead, in steps, negative before accuracy."""
+    more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+    return f" ({'; '.join(map(_led, rows[:MOST_NAMED]))}{more})" if rows else ""
+
+
+def _led(row: RankedChange) -> str:
+    """Write the place, layer.head, and the lead of one attention head."""
+    down = ", downwards" if row.change.size < 0 else ""
+    if row.lead is None or row.lead_interval is None:
+        return f"{_place(row)}, not placed{down}"
+    low, high = row.lead_interval
+    return f"{_place(row)}, lead {row.lead:.3g} [{low:.3g}, {high:.3g}]{down}"
 
 
 def heterogeneity(case: Case) -> Verdict:
@@ -198,4 +245,7 @@ def heterogeneity(case: Case) -> Verdict:
     if found.spread_interval[0] / span > WIDE and found.own_interval[0] > SWITCHES:
         kind = "supported"
     evidence = (text, more) if kind == "not separable" else (text,)
-    return Verdict("H9", kind, found.spread, found.spread_interval, None, evidence)
+    return Verdict(
+        "H9", kind, found.spread, found.spread_interval, None, evidence,
+        "10-90 range of the steps at which questions cross", "steps",
+    )  # fmt: skip

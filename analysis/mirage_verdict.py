@@ -25,7 +25,7 @@ def smooth_margin(case: Case) -> Verdict:
     if moved is None:
         return Verdict("H0a", "not tested", None, None, None, ("accuracy could not be placed",))
     if moved[0] <= 0 <= moved[1]:
-        return Verdict("H0a", "not tested", None, None, None, ("accuracy did not change",))
+        return Verdict("H0a", "not tested", None, None, None, (_unmoved(accuracy),))
     even, odd = _half(case, margin, 0), _half(case, margin, 1)
     if even is None or odd is None:
         return Verdict("H0a", "not tested", None, None, None, ("too few questions to split",))
@@ -43,7 +43,20 @@ def smooth_margin(case: Case) -> Verdict:
     if kind == "not separable":
         texts += ("more checkpoints inside the jump, or more questions, would separate it",)
     p = case.adjusted(margin.series.quantity)
-    return Verdict("H0a", kind, found.smooth_share, found.smooth_interval, p, texts)
+    return Verdict(
+        "H0a", kind, found.smooth_share, found.smooth_interval, p, texts,
+        "largest accuracy step under a smooth margin drift over the largest observed", "times",
+        "" if p is None else margin.series.title,
+    )  # fmt: skip
+
+
+def _unmoved(accuracy: SeriesChange) -> str:
+    """Say that there is no change to explain: none that is abrupt, or none that has a size."""
+    low, high = accuracy.size_interval or (0.0, 0.0)
+    band = f"[{low:.2f}, {high:.2f}]"
+    if accuracy.test.found:
+        return f"the size of the abrupt change of accuracy may be zero ({band})"
+    return f"accuracy did not change abruptly: the fitted change of {band} may be zero"
 
 
 def _mirage_kind(halves: tuple[Mirage, Mirage], best: str, *, abrupt: bool) -> Kind:

@@ -47,6 +47,7 @@ def noise_evidence(
     *,
     place: tuple[float, float],
     finer: Twice | None = None,
+    head: str = "",
 ) -> NoiseEvidence:
     """Hold a second scoring against the place of a jump.
 
@@ -58,14 +59,18 @@ def noise_evidence(
         place: Interval of the jump, in steps.
         finer: Accuracy in a scoring of a finer numeric type, where there is one. Without it
             nothing is predicted: a change that begins at the jump crosses the noise there too.
+        head: Head under study, which then begins what is said of it alone.
 
     Returns:
         What is predicted, what is killed, and why; neither where too few steps before the
         jump were scored twice.
     """
-    before = np.flatnonzero(found.steps < place[0])
+    before, name = np.flatnonzero(found.steps < place[0]), f"{head} head: " if head else ""
     if before.size < BEFORE:
-        text = f"{before.size} trained steps before the jump were scored twice, {BEFORE} are needed"
+        text = (
+            f"{name}{before.size} trained steps before the jump were scored twice, {BEFORE} are"
+            " needed"
+        )
         return NoiseEvidence(False, False, np.nan, (np.nan, np.nan), (text,))
     at = int(before[np.argmin(found.snr[before])])
     clear = bool((found.low[before] >= LEVELS[1]).all())
@@ -79,11 +84,11 @@ def noise_evidence(
     more = (text,) if meets or finer is not None else ()
     where = "never" if crossing.step is None else f"first at step {crossing.step}"
     texts = (
-        f"signal over noise of score changes is at least {found.snr[at]:.3g}"
+        f"{name}signal over noise of score changes is at least {found.snr[at]:.3g}"
         f" [{found.low[at]:.3g}, {found.high[at]:.3g}] at the {before.size} steps before the jump"
         f" that were scored twice ({LEVELS[1]:g} is asked), and {where} above {LEVELS[0]:g}",
         place_text,
-        turn_text,
+        f"{name}{turn_text}",
         *more,
     )
     least = (float(found.low[at]), float(found.high[at]))

@@ -44,11 +44,19 @@ def rounding(case: Case) -> Verdict:
     kind: Kind = "excluded" if all(one.killed for one in found) else "not separable"
     if any(one.predicted and not one.killed for one in found):
         kind = "supported"
-    least = min(found, key=lambda one: one.least if np.isfinite(one.least) else -1.0)
-    known = bool(np.isfinite(least.least))
-    effect, band = (least.least, least.least_interval) if known else (None, None)
-    texts = dict.fromkeys(text for one in found for text in one.texts)
-    return Verdict("H0b", kind, effect, band, None, tuple(texts))
+    at = min(range(len(found)), key=lambda i: _least(found[i]))
+    least, texts = found[at], dict.fromkeys(text for one in found for text in one.texts)
+    if not np.isfinite(least.least):
+        return Verdict("H0b", kind, None, None, None, tuple(texts))
+    name = f"least signal over noise before the jump, {case.parts[at]} head"
+    return Verdict(
+        "H0b", kind, least.least, least.least_interval, None, tuple(texts), name, "times the noise"
+    )
+
+
+def _least(found: NoiseEvidence) -> float:
+    """Return the least signal over noise, -1 where it is not known."""
+    return found.least if np.isfinite(found.least) else -1.0
 
 
 def _of_head(
@@ -67,6 +75,7 @@ def _of_head(
         case.results["changes"].facts["weights"],
         place=_place(jump),
         finer=finer,
+        head=head,
     )
 
 
@@ -81,7 +90,10 @@ def _without_jump(heads: Sequence[SecondScoring], twice: Twice) -> Verdict:
         f" {again.steps.size} steps ({CLEAR:.0f} is asked); {_curve_text(twice)}"
     )
     kind: Kind = "excluded" if clear and same_curve(twice) else "not separable"
-    return Verdict("H0b", kind, float(again.snr[at]), band, None, (text,))
+    return Verdict(
+        "H0b", kind, float(again.snr[at]), band, None, (text,),
+        "least signal over noise of score changes", "times the noise",
+    )  # fmt: skip
 
 
 def _finer(scorings: Mapping[str, Any], mode: str) -> Twice | None:
@@ -141,7 +153,10 @@ def _unknown(case: Case) -> Verdict:
             f"and {ratio.min():.3g} (least) to {ratio.max():.3g} times what differs anew between"
             " neighbouring checkpoints, which training adds to as well",
         )
-    return Verdict("H0b", "not tested", least, None, None, tuple(texts))
+    return Verdict(
+        "H0b", "not tested", least, None, None, tuple(texts),
+        f"least score change over the expected float32 rounding, {case.head} head", "times",
+    )  # fmt: skip
 
 
 def floor_of(case: Case) -> NoiseFloor | None:

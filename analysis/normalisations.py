@@ -37,7 +37,7 @@ CAPTIONS = {
     " no training, so it is the least that a trained score should beat.",
 }
 
-COMMAND = "probe collect RUN --contexts answer_only,domain,shuffled,filler"
+COMMAND = "probe collect RUN --contexts answer_only,domain,shuffled"
 """How to collect what is missing."""
 
 

@@ -30,6 +30,9 @@ RIGHT = (
 )
 """What a run with right answers as negatives does not show."""
 
+CORRELATION = "score changes against the likelihood of the answer alone, within questions"
+UNIT = "correlation"
+
 CONTEXTS = "probe collect RUN --contexts answer_only,domain"
 
 
@@ -43,14 +46,16 @@ def prior(case: Case) -> Verdict:
         need = f"needs another run: {MISSING['H2']}"
         value, band = (None, None) if followed is None else followed
         lines = (*texts, *([] if followed is None else [said]), need)
-        return Verdict("H2", "not tested", value, band, None, lines)
+        name = CORRELATION if followed is not None else ""
+        return Verdict("H2", "not tested", value, band, None, lines, name, UNIT if name else "")
     main = _of(usable, "irrelevant")
     kind, why = _kind(case, usable, followed)
     chosen = _shown(main or usable, kind)
     clean = tuple(map(_surface, main))
     failed = any(not has_jump(one) for one in _of(usable, "right_answers"))
     lines = (*texts, *clean, said, *_own(case), *([RIGHT] if failed else []), why, ONE)
-    return Verdict("H2", kind, chosen.share, chosen.interval, None, lines)
+    name = "share of the gain that the control runs reach at the end"
+    return Verdict("H2", kind, chosen.share, chosen.interval, None, lines, name, "share")
 
 
 def reaches_of(case: Case, kinds: Sequence[str]) -> list[ControlReach]:

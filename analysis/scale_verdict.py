@@ -29,7 +29,11 @@ def growth(case: Case) -> Verdict:
         more = (*texts, NEED)
         if effect is None:
             return Verdict("H1", kind, None, None, None, more)
-        return Verdict("H1", kind, effect.size, effect.size_interval, p, more)
+        return Verdict(
+            "H1", kind, effect.size, effect.size_interval, p, more,
+            "change of the accuracy of the direction alone", "share of questions",
+            "" if p is None else effect.series.title,
+        )  # fmt: skip
     alone = found.pairs[-1]
     low, high = found.agreement_interval
     said = (
@@ -47,9 +51,25 @@ def growth(case: Case) -> Verdict:
         kind = "supported"
     else:
         kind = "not separable"
-    above = () if clear else ("the early change is not known to be far above the noise of scoring",)
     lacks = alone.late - alone.matched
-    return Verdict("H1", kind, lacks, alone.deficit, p, (said, *texts, *above))
+    return Verdict(
+        "H1", kind, lacks, alone.deficit, None, (f"{said}; {_weighed(found)}", *texts),
+        f"accuracy that the change of step {found.early} lacks at the size of step {found.late}",
+        "share of questions",
+    )  # fmt: skip
+
+
+def _weighed(found: Collapse) -> str:
+    """Say what the scaled early change decides, and whether its noise lets it."""
+    if not found.snr >= CLEAR:
+        return (
+            "the early change is not known to be far above the noise of scoring, so it decides"
+            " nothing against H1"
+        )
+    noise = f"the early change is {found.snr:.3g} times the noise of a second scoring"
+    if found.pairs[-1].fails:
+        return f"this excludes H1: no size makes it as good, and {noise} ({CLEAR:.0f} is asked)"
+    return f"{noise} ({CLEAR:.0f} is asked), and a size makes it as good, or nearly"
 
 
 def _grows(found: Collapse) -> bool:
@@ -68,13 +88,16 @@ def _direction(case: Case) -> tuple[bool, SeriesChange | None, tuple[str, ...]]:
     size, p = change.size_interval, case.adjusted(change.series.quantity)
     clear, above = _above_noise(case, change.tau - change.width / 2)
     band = "" if size is None else f" [{size[0]:.2f}, {size[1]:.2f}]"
-    texts = (
-        f"accuracy of the direction alone changes by {change.size:.2f}{band} (abruptness, adjusted"
-        f" p = {'unknown' if p is None else f'{p:.3g}'}); a change of scale keeps it flat",
-        above,
-    )
     abrupt = change.test.found and p is not None and p <= LEVEL
-    return abrupt and size is not None and size[0] > 0 and clear, change, texts
+    fires = abrupt and size is not None and size[0] > 0 and clear
+    said = "it is, and speaks against H1" if fires else "it is not, so this test says nothing"
+    texts = (
+        "a second test: accuracy of the direction alone, which a change of scale keeps flat,"
+        f" changes by {change.size:.2f}{band} (abruptness, adjusted p ="
+        f" {'unknown' if p is None else f'{p:.3g}'}); {above}; to count, it must be an abrupt rise"
+        f" far above noise: {said}",
+    )
+    return fires, change, texts
 
 
 def _above_noise(case: Case, begins: float) -> tuple[bool, str]:
@@ -90,7 +113,7 @@ def _above_noise(case: Case, begins: float) -> tuple[bool, str]:
     jitter = float(np.min(floor.jitter_ratio[before]))
     text = (
         f"score changes are at least {rounding:.3g} times float32 rounding, and before the jump"
-        f" {jitter:.3g} times what differs anew between checkpoints ({CLEAR:.0f} is asked of both);"
-        " the noise of scoring itself is H0b"
+        f" {jitter:.3g} times what differs anew between checkpoints ({CLEAR:.0f} would be needed"
+        " of both; the noise of scoring itself is H0b)"
     )
     return rounding >= CLEAR and jitter >= CLEAR, text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from .change_point import ABRUPT, word_of
 from .results import Table, column
 from .seed_groups import TwoGroups
 from .seed_spread import Spread
@@ -29,6 +30,12 @@ class SeedChange:
         return self.p_adjusted <= LEVEL and self.change.test.found and self.change.placed
 
 
+def _word(found: SeedChange) -> str:
+    """Name what the test of one run says; an abrupt change without a place says so."""
+    word = word_of(found.p_adjusted, found.change.test.share)
+    return f"{word}, not placed" if word == ABRUPT and not found.abrupt else word
+
+
 def seeds_table(found: Sequence[SeedChange], batch_size: int) -> Table:
     """List every run and quantity."""
     rows = []
@@ -36,7 +43,7 @@ def seeds_table(found: Sequence[SeedChange], batch_size: int) -> Table:
         c, value = f.change, f.change.series.value
         place = [c.tau, *c.interval, c.tau * batch_size, c.width] if f.abrupt else [None] * 5
         rows.append(
-            [f.run, f.quantity, "abrupt" if f.abrupt else "smooth", *place, float(value[0]),
+            [f.run, f.quantity, _word(f), *place, float(value[0]),
              float(value[-1]), c.test.share, c.test.p, f.p_adjusted, c.resolution]
         )  # fmt: skip
     columns = [

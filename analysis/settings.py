@@ -1,6 +1,7 @@
 """What an analysis may be asked to do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from critical_phase.errors import ConfigError
 
@@ -26,6 +27,8 @@ class AnalysisSettings:
     """Weight of the subtracted term in every difference mode."""
     run: str = "run"
     """Name of the run, copied into the findings."""
+    made: Mapping[str, str | int | None] = field(default_factory=dict)
+    """How the run was made, as its record says, copied into the findings."""
     examples: int = 4
     """Questions shown row by row."""
 

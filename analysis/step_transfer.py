@@ -19,7 +19,7 @@ from .probe_directions import Turn, cross_cosines, turn
 from .probe_rise import FLAT
 from .question_blocks import contrasts
 from .results import Map, MeasureResult, Table, column
-from .series import question_series
+from .series import Series, question_series
 from .settings import AnalysisSettings
 
 ABOUT = (
@@ -147,8 +147,7 @@ def _maps(one: StepTransfer, table: Float[np.ndarray, "train test some"]) -> tup
         row_labels=labels,
     )
     agree = [
-        question_series("probe_cosine", "cosine", "cosine", "representation", one.steps,
-                        values[:, None], head=head)
+        Series("probe_cosine", "cosine", "cosine", "representation", one.steps, values, head=head)
         for values in one.cosines
     ]  # fmt: skip
     cosine = layer_map(

@@ -43,7 +43,11 @@ def verdicts(
     first = [rounding(case), smooth_margin(case)]
     if case.jump is None:
         few = "too few checkpoints to look for a change of accuracy"
-        why = ("no abrupt change of accuracy to explain" if case.accuracy is not None else few,)
+        why = (
+            "no abrupt change of accuracy was found, so there is none to explain"
+            if case.accuracy is not None
+            else few,
+        )
         many = heterogeneity(case)  # switches of single questions need no common one
         rest = [Verdict(h, "not tested", None, None, None, why) for h in ORDER[2:]]
         found = _in_order(first + rest)

@@ -22,6 +22,12 @@ _FINGERPRINTS = {
     "texts_sha256": "the neutral texts",
 }
 """What the hashes of a key stand for."""
+_REPEAT = "repeat the earlier settings, use another run folder, or collect with --overwrite"
+_RESTORE = (
+    "if the checkpoint changed or was damaged after collecting, restore it: probe validate names"
+    " all such and how; only if it is meant to be another now, collect with --overwrite"
+)
+"""Where nothing but the checkpoint differs, the stored file may be the one that is sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ def is_done(path: Path, key: Mapping[str, Any], *, overwrite: bool) -> bool:
     raise StoreError(
         f"this file was collected in another way ({differences})",
         where=str(path),
-        fix="repeat the earlier settings, use another run folder, or collect with --overwrite",
+        fix=_RESTORE if names == ["adapter_sha256"] else _REPEAT,
     )
 
 

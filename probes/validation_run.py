@@ -17,7 +17,9 @@ from critical_phase.probes.leftovers import is_ours
 from critical_phase.probes.store import CONVENTIONS, read_attrs
 from critical_phase.probes.validation import FileSummary, validate
 
-Problem = Literal["damaged", "format", "foreign", "half-written", "hash", "place", "plan"]
+Problem = Literal[
+    "damaged", "format", "foreign", "half-written", "hash", "place", "plan", "adapter"
+]
 _NAME = re.compile(r"step-(\d{8})\.h5")
 _TEXTS = "texts.jsonl"
 _HALF = {

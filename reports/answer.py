@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from critical_phase.reports.ranked import width_text
-from critical_phase.reports.style import NONE, brief, interval, number, p_value, two
+from critical_phase.reports.jump_facts import jump_facts, one_run, words
+from critical_phase.reports.style import NONE, interval, number, p_value, two
 from critical_phase.reports.tables import (
     HYPOTHESES,
     SIGNS,
@@ -52,6 +52,8 @@ class Answer:
     warnings: tuple[str, ...]
     note: str
     """What a reader must know before the rest: heads that the run lacks."""
+    words: tuple[tuple[str, str, str], ...] = ()
+    """Words of this block and what they mean."""
 
     @property
     def untested(self) -> bool:
@@ -72,7 +74,8 @@ def answer(findings: Json, heads: Sequence[str] = ()) -> Answer:
     return Answer(
         sentence=f"{first}." if rest else first,
         more=rest[:1].upper() + rest[1:],
-        facts=_jump_facts(jump) if jump else _flat_facts(findings),
+        facts=jump_facts(findings) if jump else _flat_facts(findings),
+        words=words(findings),
         chips=tuple(_chip(item) for item in findings.get("verdicts") or ()),
         controls=tuple(_control(item) for item in findings.get("controls") or ()),
         warnings=tuple(scrub(str(item)) for item in findings.get("warnings") or ()),
@@ -102,8 +105,9 @@ def one_head(heads: Sequence[str]) -> str:
 def verdicts_view(findings: Json) -> View:
     """List every hypothesis with its verdict and evidence."""
     heads = (
-        ("Hypothesis", False), ("What it says", False), ("Verdict", False), ("Effect", True),
-        ("95 % interval", True), ("p, adjusted", True), ("Evidence", False),
+        ("Hypothesis", False), ("What it says", False), ("Verdict", False),
+        ("Effect measured", False), ("Effect", True), ("95 % interval", True),
+        ("Adjusted p, and of what", False), ("Evidence", False),
     )  # fmt: skip
     rows = tuple(_verdict(item) for item in findings.get("verdicts") or ())
     return View(
@@ -111,7 +115,8 @@ def verdicts_view(findings: Json) -> View:
         "Verdicts",
         "“Supported” needs its prediction to hold and its counter-test to have run. “Not "
         "separable” means that what was run cannot tell it from its rivals. “Not tested” is "
-        "never a pass.",
+        "never a pass. The p is of the abruptness of the quantity it names (how often a smooth "
+        "curve looks as abrupt, adjusted for all that were tested); no verdict rests on it alone.",
         heads,
         rows,
     )
@@ -130,53 +135,6 @@ def _sentence(findings: Json) -> str:
     )
 
 
-def _jump_facts(jump: Json) -> tuple[tuple[str, str, str], ...]:
-    pair = jump.get("interval_examples")
-    kind = {"step": "at one point", "ramp": "over a range of steps"}.get(str(jump.get("kind")), "")
-    rows = (
-        ("Kind", str(jump.get("kind") or "abrupt"), kind),
-        (
-            "When",
-            f"{brief(jump.get('tau_examples'), 3)} examples",
-            f"step {brief(jump.get('tau_step'), 3)}"
-            + (f"; 95\u00a0% interval {interval(tuple(pair))} examples" if pair else ""),
-        ),
-        (
-            "Accuracy",
-            f"{two(jump.get('before'))} → {two(jump.get('after'))}",
-            f"a change of {two(jump.get('size'))}, with mode {jump.get('mode')}",
-        ),
-        ("Width", f"{width_text(jump, brief)} steps", "how long the change takes"),
-        _margin_fact(jump),
-    )
-    return tuple(row for row in rows if NONE not in row[1])
-
-
-def _step_of(examples: float, jump: Json) -> str:
-    """Write examples as a step too, by the jump's own ratio of the two."""
-    tau, seen = jump.get("tau_step"), jump.get("tau_examples")
-    return f"step {brief(examples * tau / seen, 2)}; " if tau and seen else ""
-
-
-def _margin_fact(jump: Json) -> tuple[str, str, str]:
-    """Say what margins that move steadily from start to end would have given."""
-    share, span = jump.get("margin_share"), jump.get("margin_share_interval")
-    drift = jump.get("margin_drift_examples")
-    if drift is not None and jump.get("margin_drift_same_place") is False:
-        return (
-            "Steady margins give",
-            f"{brief(drift, 3)} examples",
-            f"{_step_of(drift, jump)}where accuracy would change if each question's margin drifted "
-            "steadily: another place, so a smooth drift does not explain the jump",
-        )
-    return (
-        "Largest step under steady margins",
-        NONE if share is None else f"{share:.2g} times the observed",
-        "what margins that move steadily from start to end would give by crossing a threshold"
-        + (f"; 95\u00a0% interval {interval(tuple(span))} times" if span else ""),
-    )
-
-
 def _flat_facts(findings: Json) -> tuple[tuple[str, str, str], ...]:
     accuracy = findings.get("accuracy") or {}
     rows = []
@@ -187,10 +145,14 @@ def _flat_facts(findings: Json) -> tuple[tuple[str, str, str], ...]:
                 (
                     mode,
                     f"{two(value.get('first'))} → {two(value.get('last'))}",
-                    f"{MODES[mode]}; last, 95 % interval {interval(tuple(span))}" if span else "",
+                    f"{MODES[mode]}; last, 95 % interval {interval(tuple(span))} over questions"
+                    if span
+                    else "",
                 )
             )
-    return tuple(rows)
+    if rows and accuracy.get("base") is not None:
+        rows.append(("base", two(accuracy["base"]), "the base model without a head"))
+    return (*rows, one_run(findings)) if rows else ()
 
 
 def _chip(item: Json) -> Chip:
@@ -228,8 +190,25 @@ def _verdict(item: Json) -> tuple[Cell, ...]:
         Cell(text, text),
         Cell(says, says),
         Cell(f"{chip.sign} {chip.verdict}", chip.verdict, note=f"chip {chip.kind}"),
+        Cell(_measured(item)),
         Cell(number(item.get("effect")), item.get("effect"), number=True),
         Cell(interval(tuple(pair)) if pair else NONE, pair[0] if pair else None, number=True),
-        Cell(p_value(item.get("p_adjusted")), item.get("p_adjusted"), number=True),
+        Cell(_whose_p(item), item.get("p_adjusted")),
         Cell("; ".join(scrub(str(line)) for line in item.get("evidence") or ())),
     )
+
+
+def _measured(item: Json) -> str:
+    """Name what the effect is, with its unit."""
+    name, unit = str(item.get("effect_name") or ""), str(item.get("effect_unit") or "")
+    if item.get("effect") is None or not name:
+        return NONE
+    return f"{name} ({unit})" if unit else name
+
+
+def _whose_p(item: Json) -> str:
+    """Write a p with the quantity whose abruptness it tests; nothing where it has no name."""
+    name = str(item.get("p_name") or "")
+    if item.get("p_adjusted") is None or not name:
+        return NONE
+    return f"{p_value(item['p_adjusted'])}, {name}"

@@ -14,17 +14,21 @@ from critical_phase.errors import ConfigError
 
 KEYS = {
     "schema_version", "run", "sentence", "jump", "accuracy", "changes", "verdicts", "controls",
-    "warnings", "weight", "failed",
+    "warnings", "weight", "failed", "provenance",
 }  # fmt: skip
 JUMP = {
     "mode", "tau_step", "tau_examples", "interval_examples", "size", "width_steps", "margin_share",
-    "before", "after", "kind",
+    "before", "after", "kind", "interval_kind", "size_interval", "first", "last", "base", "only",
+    "posterior_steps", "posterior_agrees",
 }  # fmt: skip
 CHANGE = {
     "quantity", "layer", "head", "tau_step", "interval_steps", "effect", "p_adjusted",
     "lead_steps", "lead_interval",
 }  # fmt: skip
-VERDICT = {"hypothesis", "verdict", "effect", "interval", "p_adjusted", "evidence"}
+VERDICT = {
+    "hypothesis", "verdict", "effect", "interval", "p_adjusted", "evidence", "effect_name",
+    "effect_unit", "p_name",
+}  # fmt: skip
 PARTS = ("curves", "maps", "tables", "tokens")
 
 
@@ -226,7 +230,7 @@ def test_p_values_of_verdicts_are_those_of_the_ranked_table(switch):
     }
     table = {v["hypothesis"]: v["p_adjusted"] for v in switch[1].findings["verdicts"]}
     assert table["H0a"] == pytest.approx(ranked["margin.likra"])
-    assert table["H1"] == pytest.approx(ranked["accuracy.base_likra"])
+    assert table["H1"] is None  # its effect is that of the scaled early change
     assert table["H0c"] is None
 
 
@@ -302,8 +306,10 @@ def test_steps_that_one_head_lacks_and_notes_of_the_loader_are_warned_of(setting
 
 
 def test_what_abrupt_means_is_said(switch):
-    text = "abrupt means a 10-90 width of at most a quarter of the 32 collected steps"
-    assert text in switch[1].findings["warnings"]
+    (text,) = [t for t in switch[1].findings["warnings"] if t.startswith("abrupt means")]
+    assert "at most 8 steps (a quarter of the 32 collected)" in text
+    assert "at least 12.8 steps wide" in text
+    assert "may be called either" in text
 
 
 def test_nothing_is_supported_after_an_untested_plain_explanation(switch):

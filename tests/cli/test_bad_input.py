@@ -33,6 +33,37 @@ def test_a_malformed_question_file(probe: Probe, tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_a_malformed_file_is_named_before_missing_evaluation_questions(
+    probe: Probe, tmp_path: Path
+) -> None:
+    lines = colour_questions(0, 3)
+    lines[1]["answer"] = 9
+    path = write_lines(tmp_path / "q.jsonl", lines)
+    shown = probe("train", "--out", tmp_path / "r", "--questions", path)
+    assert shown.code == 4
+    assert "field answer: expected an index from 0 to 3, found 9" in shown.err
+    lines[1]["answer"] = 0
+    write_lines(path, lines)
+    assert "no questions to evaluate on" in probe("train", tmp_path / "r", "--questions", path).err
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_demo_of_another_seed_names_the_seed(
+    probe: Probe, tmp_path: Path, finished: bool
+) -> None:
+    out = tmp_path / "demo"
+    assert probe("train", out, "--steps", 1, "--schedule", "every:1").code == 0
+    if not finished:
+        (out / "config.yaml").unlink()
+        (out / "run.json").unlink()
+    shown = probe("demo", "--out", out, "--seed", 3)
+    assert shown.code == 4
+    assert "this folder holds a run with seed 0; asked for a demo with seed 3" in shown.err
+    assert "fix:   give --out another folder, or --seed 0 to go on with this one" in shown.err
+    if finished:
+        assert "a run with steps 1; asked for a demo with steps" in probe("demo", "--out", out).err
+
+
 def test_no_such_model(probe: Probe, tmp_path: Path, question_files: tuple[Path, Path]) -> None:
     shown = probe(
         *("train", "--out", tmp_path / "r", "--model", "/no/such/model"),

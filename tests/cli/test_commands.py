@@ -122,6 +122,7 @@ def test_status_says_what_is_missing(probe: Probe, collected_run: Path, tmp_path
 def test_the_whole_way_ends_in_a_report_and_an_index(probe: Probe, collected_run: Path) -> None:
     shown = probe("analyze", collected_run, "--draws", 100, "--permutations", 40)
     assert shown.code == 0, shown.err
+    assert shown.out.splitlines()[-1] == f"next: probe report {collected_run}"
     findings = json.loads((collected_run / "analysis/findings.json").read_text())
     assert findings["schema_version"] == 1
     assert probe("report", collected_run).code == 0
@@ -134,7 +135,9 @@ def test_the_whole_way_ends_in_a_report_and_an_index(probe: Probe, collected_run
 def test_validate_reads_every_file(probe: Probe, collected_run: Path) -> None:
     shown = probe("validate", collected_run)
     assert shown.code == 0
-    assert shown.out.strip() == "54 of 54 files are sound, 54 hashes compared"
+    assert shown.out.strip() == (
+        "54 of 54 files are sound, 54 hashes compared, 26 adapters compared"
+    )
 
 
 def test_a_setting_from_a_file_is_overruled_by_the_command_line(

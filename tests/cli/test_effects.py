@@ -58,7 +58,10 @@ def test_everything_at_once_is_written_and_sound(
     assert (found["kl_text"] > 0).all()
     assert found["tokens_text"].tolist() == [6, 2, 9]
     shown = probe("validate", run)
-    assert (shown.code, shown.out) == (0, "14 of 14 files are sound, 14 hashes compared\n")
+    assert (shown.code, shown.out) == (
+        0,
+        "14 of 14 files are sound, 14 hashes compared, 6 adapters compared\n",
+    )
 
 
 def test_the_run_notes_what_was_measured(

@@ -79,7 +79,7 @@ def test_validate_names_every_fault_in_one_line(probe: Probe, run: Path, tmp_pat
     first, second, *_, last = shown.out.splitlines()
     assert first.startswith(f"{damaged}: damaged: ")
     assert second.startswith(f"{run}/scores/negative/notes.txt: foreign: ")
-    assert last == "7 of 8 files are sound, no hash to compare with"
+    assert last == "7 of 8 files are sound, no hash to compare with, 3 adapters compared"
     found = json.loads(probe("validate", run, "--json").out)
     assert [one["problem"] for one in found["problems"]] == ["damaged", "foreign"]
     assert len(found["sound"]) == 7

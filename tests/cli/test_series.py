@@ -16,6 +16,7 @@ from critical_phase.checkpoints import DenseCheckpointCallback, list_series
 from critical_phase.checkpoints.full_weights import FullWeights
 from critical_phase.cli import main
 from critical_phase.cli.checkpoints import update_norm
+from critical_phase.cli.series_run import heads_of
 from critical_phase.probes import read_scores
 
 BASE0 = "base/step-00000000"
@@ -106,6 +107,16 @@ def test_the_base_is_what_the_adapters_name(
     assert "named by the series" in shown.err
     assert "positive: 7 checkpoints: 0, 2, 4, 6, 8, 10, 12" in shown.out
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("name", ["negative", "positive"])
+def test_a_folder_with_the_name_of_a_head_is_that_head(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for location in (str(folder), f"{folder}/"):
+        assert heads_of((location,)) == {name: location}
+    assert heads_of((str(tmp_path),)) == {"positive": str(tmp_path)}
+    assert heads_of((f"positive={folder}",)) == {"positive": str(folder)}
 
 
 def test_two_heads_of_two_folders(

@@ -70,3 +70,79 @@ def test_a_leftover_folder_is_as_old_as_its_newest_file(probe: Probe, uncollecte
     leave(folder / "adapter_model.safetensors", days=2)
     os.utime(folder, (0, 0))
     assert f"left over: {folder}" in probe("status", uncollected).out
+
+
+@pytest.fixture
+def analysed(collected_run: Path, tmp_path: Path) -> Path:
+    """A collected run with the files of an analysis and of a page, written in this order."""
+    run = Path(shutil.copytree(collected_run, tmp_path / "analysed"))
+    for name in ("analysis", "report"):
+        shutil.rmtree(run / name, ignore_errors=True)
+        (run / name).mkdir()
+    for place, name in enumerate(("analysis/curves.json", "analysis/findings.json")):
+        (run / name).write_text("{}")
+        written(run / name, place)
+    (run / "report/report.html").write_text("")
+    written(run / "report/report.html", 2)
+    return run
+
+
+def written(path: Path, place: int) -> None:
+    """Let a file be the n-th that was written, after all that are stored."""
+    then = time.time() + 10 + place
+    os.utime(path, (then, then))
+
+
+def ends(probe: Probe, run: Path) -> list[str]:
+    return [
+        line
+        for line in probe("status", run).out.splitlines()
+        if line.startswith(("analysis:", "report:"))
+    ]
+
+
+def test_a_finished_run_is_called_done(probe: Probe, analysed: Path) -> None:
+    assert ends(probe, analysed) == ["analysis: done", "report: done"]
+    found = json.loads(probe("status", analysed, "--json").out)
+    assert (found["analysis"], found["report"]) == ("done", "done")
+
+
+@pytest.mark.parametrize(
+    "name", ["scores/negative/step-00000003.h5", "contexts/again/scores/base/step-00000000.h5"]
+)
+def test_files_that_came_after_the_analysis_are_named(
+    probe: Probe, analysed: Path, name: str
+) -> None:
+    file = analysed / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        shutil.copy(analysed / "scores/base/step-00000000.h5", file)
+    written(file, 5)
+    line, _ = ends(probe, analysed)
+    assert f"by its time {name} was written later (probe analyze {analysed})" in line
+    assert json.loads(probe("status", analysed, "--json").out)["analysis"] == "older"
+
+
+def test_an_analysis_that_stopped_while_it_wrote_is_not_called_done(
+    probe: Probe, analysed: Path
+) -> None:
+    written(analysed / "analysis/curves.json", 3)
+    assert ends(probe, analysed)[0].startswith("analysis: stopped half-way")
+
+
+def test_a_page_that_is_older_than_the_analysis_or_not_there_is_said(
+    probe: Probe, analysed: Path
+) -> None:
+    written(analysed / "analysis/findings.json", 4)
+    command = f"(probe report {analysed})"
+    assert ends(probe, analysed)[1] == f"report: by its time older than the analysis {command}"
+    (analysed / "report/report.html").unlink()
+    assert ends(probe, analysed)[1] == f"report: missing {command}"
+
+
+def test_a_context_lacks_only_steps_that_were_asked_for(probe: Probe, analysed: Path) -> None:
+    chosen = ("--contexts", "answer_only", "--checkpoints", "0,4,12")
+    assert probe("collect", analysed, *chosen).code == 0
+    assert "missing" not in probe("status", analysed).out
+    (analysed / "contexts/answer_only/scores/negative/step-00000004.h5").unlink()
+    assert ", negative missing step 4" in probe("status", analysed).out

@@ -102,8 +102,8 @@ def test_a_context_of_some_of_the_questions_is_left_out_with_a_note(run: Path) -
 def test_a_context_scored_with_another_adapter_is_refused(run: Path) -> None:
     path = run / "contexts/domain/scores/negative/step-00000004.h5"
     with pytest.raises(StoreError, match="collected from another adapter"):
-        check_adapters({4: path}, {4: "another"}, "")
-    check_adapters({4: path}, {}, "")
+        check_adapters({4: path}, {4: "another"}, str)
+    check_adapters({4: path}, {}, str)
 
 
 def test_a_context_scored_with_two_plans_is_refused(run: Path) -> None:

@@ -20,6 +20,7 @@ from critical_phase.errors import StoreError
 from critical_phase.reports import (
     answer,
     figures,
+    jump_facts,
     payload,
     policy,
     ranked,
@@ -186,7 +187,7 @@ def test_jump_interval_is_turned_into_steps() -> None:
 
 def test_steady_margins_are_compared_in_one_unit() -> None:
     jump = {"margin_share": 1.6, "margin_share_interval": [1.2, 2.1]}
-    name, value, remark = answer._margin_fact(jump)
+    name, value, remark = jump_facts.margin_fact(jump)
     assert name == "Largest step under steady margins"
     assert value == "1.6 times the observed"
     assert "1.20, 2.10" in remark
@@ -238,8 +239,8 @@ def test_one_head_alone_is_said_once_near_the_top() -> None:
 
 def test_accuracies_have_two_decimals_each() -> None:
     jump = {"mode": "likra", "before": 0.5, "after": 0.97, "size": 0.47}
-    assert ("Accuracy", "0.50 → 0.97", "a change of 0.47, with mode likra") in (
-        answer._jump_facts(jump)
+    assert ("Accuracy", "0.50 → 0.97", "fitted levels, mode likra; a change of 0.47") in (
+        jump_facts.jump_facts({"jump": jump})
     )
 
 
@@ -257,7 +258,10 @@ def test_only_a_perplexity_over_a_factor_of_ten_has_a_log_axis() -> None:
 
 def test_a_width_at_the_limit_is_a_lower_bound() -> None:
     jump = {"kind": "ramp", "width_steps": 12.0, "width_at_limit": True}
-    assert ("Width", "≥ 12 steps", "how long the change takes") in answer._jump_facts(jump)
+    (shape,) = [
+        row for row in jump_facts.jump_facts({"jump": jump}) if row[0] == "Shape of the jump"
+    ]
+    assert shape[1] == "ramp, ≥ 12 steps"
 
 
 def test_not_separable_claims_no_equal_fit() -> None:

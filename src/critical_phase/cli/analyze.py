@@ -1,27 +1,22 @@
 """`probe analyze`: turn stored arrays into curves, change points and findings."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from threadpoolctl import threadpool_limits
 
-from critical_phase.analysis import (
-    MEASURES,
-    AnalysisSettings,
-    FailedMeasure,
-    MeasureResult,
-    analyze,
-    to_json,
-)
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.console import bar, result, result_json, say
-from critical_phase.cli.loading import StoredRun
+from critical_phase.cli.origin import origin
 from critical_phase.cli.result_csv import measure_csv
-from critical_phase.cli.run_controls import read_controls
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import AnalyzeSettings, command_line, resolve
+
+if TYPE_CHECKING:
+    from critical_phase.analysis import FailedMeasure, MeasureResult
+    from critical_phase.cli.loading import StoredRun
 
 _LARGE = 1 << 21
 """Numbers of one layer at one checkpoint from which linear algebra gains by more threads."""
@@ -49,6 +44,12 @@ def analyze_run(
         InputError: There is no run, or its files are missing or damaged.
         ConfigError: A run given as a control controls nothing of this one.
     """
+    from threadpoolctl import threadpool_limits  # these load much, which --help does without
+
+    from critical_phase.analysis import AnalysisSettings, analyze, to_json
+    from critical_phase.cli.loading import StoredRun
+    from critical_phase.cli.run_controls import read_controls
+
     run = open_run(path)
     arrays = StoredRun(run)
     arrays.take_controls(read_controls(run, arrays, controls))
@@ -58,6 +59,7 @@ def analyze_run(
         permutations=settings.permutations,
         weight=settings.weight,
         run=run.path.resolve().name,
+        made=origin(read_record(run)),
     )
     with bar("analyze", number_of_measures()) as progress, threadpool_limits(_threads(arrays)):
         done = analyze(arrays, chosen, progress=_counted(progress))
@@ -70,7 +72,7 @@ def analyze_run(
     return findings
 
 
-def _controls_of(run: RunFolder, arrays: StoredRun, paths: Sequence[Path]) -> dict[str, Any]:
+def _controls_of(run: RunFolder, arrays: "StoredRun", paths: Sequence[Path]) -> dict[str, Any]:
     """Return what run.json says of the controls of the last analysis; nothing without any."""
     if not paths and "control_runs" not in read_record(run):
         return {}
@@ -78,7 +80,7 @@ def _controls_of(run: RunFolder, arrays: StoredRun, paths: Sequence[Path]) -> di
     return {"control_runs": [one.noted | {"path": str(path.resolve())} for one, path in pairs]}
 
 
-def _threads(arrays: StoredRun) -> int | None:
+def _threads(arrays: "StoredRun") -> int | None:
     """Use one thread for small matrices, which two divide at a loss; None: as many as there are."""
     if not (arrays.layers and arrays.positions):
         return 1
@@ -88,6 +90,8 @@ def _threads(arrays: StoredRun) -> int | None:
 
 def number_of_measures() -> int:
     """Count the measures that an analysis runs."""
+    from critical_phase.analysis import MEASURES
+
     return len(MEASURES)
 
 
@@ -102,7 +106,9 @@ def _counted(progress: Callable[[int], None]) -> Callable[[str], None]:
     return report
 
 
-def _write_measure(run: RunFolder, name: str, measure: MeasureResult) -> None:
+def _write_measure(run: RunFolder, name: str, measure: "MeasureResult") -> None:
+    from critical_phase.analysis import to_json
+
     write_json(run.analysis / f"{name}.json", to_json(measure))
     write_text(run.analysis / f"{name}.csv", measure_csv(to_json(measure)))
 
@@ -112,8 +118,10 @@ def failed_path(run: RunFolder, measure: str) -> Path:
     return run.path / "failed" / f"analyze-{measure}.json"
 
 
-def _note_failures(run: RunFolder, failed: tuple[FailedMeasure, ...]) -> None:
+def _note_failures(run: RunFolder, failed: "tuple[FailedMeasure, ...]") -> None:
     """Write what failed, and take back the notes of measures that work now."""
+    from critical_phase.analysis import MEASURES
+
     for name in MEASURES:
         failed_path(run, name).unlink(missing_ok=True)
     for one in failed:
@@ -152,6 +160,7 @@ def command(
     else:
         result(str(findings.get("sentence", "")))
         result(str(path / "analysis" / "findings.json"))
+        result(f"next: probe report {shlex.quote(str(path))}")
     return say_failures(open_run(path), findings)
 
 

@@ -7,7 +7,6 @@ import click
 
 from critical_phase.cli.console import result
 from critical_phase.errors import InputError
-from critical_phase.reports import write_index
 
 
 def page_of(path: Path) -> Path:
@@ -22,6 +21,8 @@ def page_of(path: Path) -> Path:
     if (path / "run.json").is_file():
         raise InputError("this run has no report", where=str(path), fix=f"probe report {path}")
     if any(path.glob("*/run.json")):
+        from critical_phase.reports import write_index  # --help does without figures
+
         return write_index(path)
     raise InputError("no run and no folder of runs here", where=str(path), fix="probe demo")
 

@@ -2,25 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
-from critical_phase.checkpoints import (
-    Checkpoint,
-    CheckpointSource,
-    duplicates,
-    low_rank_factors,
-    open_source,
-)
-from critical_phase.checkpoints.full_weights import FullWeights, difference_norm
-from critical_phase.checkpoints.hub_files import fetch_revision
-from critical_phase.checkpoints.models import model_location
-from critical_phase.checkpoints.trainer_notes import noted_losses
 from critical_phase.cli.console import result, result_json
 from critical_phase.cli.run_folder import RunFolder, elsewhere_of, read_record
 from critical_phase.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from critical_phase.checkpoints import Checkpoint, CheckpointSource
+    from critical_phase.checkpoints.full_weights import FullWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +47,11 @@ def list_checkpoints(
     Raises:
         CheckpointError: There is no checkpoint at this path.
     """
+    from critical_phase.checkpoints import duplicates, open_source  # these load torch
+    from critical_phase.checkpoints.trainer_notes import noted_losses
+    from critical_phase.cli.changed_adapters import changed_adapters
+    from critical_phase.probes import stored_files
+
     run = RunFolder(Path(path))
     heads = run.known_heads()
     if heads:
@@ -72,10 +71,15 @@ def list_checkpoints(
         losses: Mapping[int, float] = noted_losses(folder) if folder.is_dir() else {}
         for step, item in found.items():
             rows.append(_listed(head, step, item, losses.get(step), base))
+    if run.record.is_file():
+        changed, _ = changed_adapters(stored_files(run.path / "scores"))
+        warnings += [f"{one.file}: {one.message}" for one in changed]
     return rows, warnings
 
 
-def _source_of(run: RunFolder, head: str) -> CheckpointSource:
+def _source_of(run: RunFolder, head: str) -> "CheckpointSource":
+    from critical_phase.checkpoints import open_source
+
     if run.head(head).is_dir():
         return open_source(str(run.head(head)))
     entry = elsewhere_of(run)[head]
@@ -83,7 +87,11 @@ def _source_of(run: RunFolder, head: str) -> CheckpointSource:
 
 
 def _listed(
-    head: str, step: int, item: Checkpoint | None, loss: float | None, base: FullWeights | None
+    head: str,
+    step: int,
+    item: "Checkpoint | None",
+    loss: float | None,
+    base: "FullWeights | None",
 ) -> Listed:
     if item is None:
         return Listed(head, step, "", 0.0, loss, "not downloaded")
@@ -93,11 +101,11 @@ def _listed(
         norm = update_norm(item, base)
     except CheckpointError as error:
         return Listed(head, step, item.sha256[:8], 0.0, loss, str(error.args[0]))
-    note = "not a number" if not np.isfinite(norm) else "update is zero" if norm == 0 else ""
-    return Listed(head, step, item.sha256[:8], norm if np.isfinite(norm) else 0.0, loss, note)
+    note = "not a number" if not isfinite(norm) else "update is zero" if norm == 0 else ""
+    return Listed(head, step, item.sha256[:8], norm if isfinite(norm) else 0.0, loss, note)
 
 
-def update_norm(item: Checkpoint, base: FullWeights | None = None) -> float:
+def update_norm(item: "Checkpoint", base: "FullWeights | None" = None) -> float:
     """Return the Frobenius norm of what training changed.
 
     For adapters that of scaling * B @ A over all modules, from the factors alone; for full
@@ -106,6 +114,11 @@ def update_norm(item: Checkpoint, base: FullWeights | None = None) -> float:
     Raises:
         CheckpointError: Not plain LoRA, or full weights without a base to measure from.
     """
+    import numpy as np
+
+    from critical_phase.checkpoints import low_rank_factors
+    from critical_phase.checkpoints.full_weights import FullWeights, difference_norm
+
     if item.kind == "full":
         if base is None:
             raise CheckpointError("no base to measure from: give --model", where=str(item.path))
@@ -117,8 +130,12 @@ def update_norm(item: Checkpoint, base: FullWeights | None = None) -> float:
     return total**0.5 if total >= 0 else float(total)
 
 
-def _base_weights(source: CheckpointSource, name: str | None) -> FullWeights | None:
+def _base_weights(source: "CheckpointSource", name: str | None) -> "FullWeights | None":
     """Open the base of full weights; adapters need none."""
+    from critical_phase.checkpoints.full_weights import FullWeights
+    from critical_phase.checkpoints.hub_files import fetch_revision
+    from critical_phase.checkpoints.models import model_location
+
     if source.kind == "adapter" or name is None:
         return None
     location = Path(model_location(name))

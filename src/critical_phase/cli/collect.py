@@ -16,6 +16,7 @@ from critical_phase.checkpoints import (
     questions_sha256,
     read_questions,
 )
+from critical_phase.cli.as_before import as_before
 from critical_phase.cli.collector_options import (
     collector_names,
     collector_options,
@@ -254,6 +255,9 @@ def command(
         values["heads"] = tuple(part.strip() for part in values["heads"].split(","))
     values = take_collectors(values, scores_only=scores_only)
     settings = resolve(CollectSettings, "collect", config, **values)
+    anew = overwrite and (asked is not None or not names)
+    if not anew:
+        settings = as_before(run, settings, contexts=bool(names))
     series = None if asked is None else plan_series_run(asked)
     if dry_run:
         if series is not None:
@@ -261,7 +265,7 @@ def command(
         else:
             ready = prepare(run, choice.planning(settings), fetch=False)
             ready = replace(ready, units=choice.part_of(ready.units))
-            beside = plan_contexts(ready, names, settings.seed)
+            beside = plan_contexts(ready, names, settings)
             lines = plan_lines(ready, beside, overwrite=overwrite)
         for line in lines:
             result(line)

@@ -1,5 +1,6 @@
 """Score the rows of a run again behind other texts: `probe collect RUN --contexts ...`."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.layout_note import layout_note
 from critical_phase.cli.run_folder import RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings
+from critical_phase.cli.stored_contexts import SECOND
 from critical_phase.errors import ConfigError
 from critical_phase.probes import (
     CollectReport,
@@ -78,7 +80,7 @@ def collect_with(
         StoreError: Files of other settings are in the way, or the disk is full.
     """
     ready = prepare(path, choice.planning(settings))
-    plans = plan_contexts(ready, names, settings.seed)
+    plans = plan_contexts(ready, names, settings)
     main = collect_prepared(ready, settings, command, overwrite, choice)
     reports: dict[str, CollectReport] = {}
     with stop_on_interrupt() as stop:
@@ -92,14 +94,44 @@ def collect_with(
     return main, reports
 
 
-def plan_contexts(ready: Prepared, names: Sequence[str], seed: int) -> dict[str, Plan]:
+def plan_contexts(
+    ready: Prepared, names: Sequence[str], settings: CollectSettings
+) -> dict[str, Plan]:
     """Make the rows of every context, which takes the tokenizer alone.
 
     Raises:
-        ConfigError: The questions or the model cannot supply one.
+        ConfigError: The questions or the model cannot supply one; says which can be had.
     """
     train = _train_questions(ready.run)
-    return {name: _plan(name, ready, train, seed) for name in names}
+    plans: dict[str, Plan] = {}
+    refused: list[ConfigError] = []
+    for name in names:
+        try:
+            plans[name] = _plan(name, ready, train, settings.seed)
+        except ConfigError as error:
+            refused.append(error)
+    if refused:
+        raise _refusal(refused[0], ready.run, tuple(plans), settings)
+    return plans
+
+
+def _refusal(
+    first: ConfigError, run: RunFolder, others: Sequence[str], settings: CollectSettings
+) -> ConfigError:
+    """Add the command that collects the contexts which can be had."""
+    if not others:
+        return first
+    command = ["probe", "collect", str(run.path), "--contexts", ",".join(others)]
+    if settings.checkpoints != "all":
+        command += ["--checkpoints", settings.checkpoints]
+    if settings.limit is not None:
+        command += ["--limit", str(settings.limit)]
+    if settings.seed:
+        command += ["--seed", str(settings.seed)]
+    if not settings.activations:
+        command.append("--scores-only")
+    fix = f"{first.fix}; for the others: {shlex.join(command)}"
+    return ConfigError(str(first.args[0]), where=first.where, fix=fix)
 
 
 def _train_questions(run: RunFolder) -> tuple[Question, ...]:
@@ -144,6 +176,7 @@ def collect_plan(
     from critical_phase.cli.collect_engine import collect_by, source_of  # loads the engines
 
     folder = RunFolder(ready.run.path / FOLDER / name)
+    _note_asked(ready, name)
     if overwrite:
         folder.plan.unlink(missing_ok=True)  # written again by the first thing collect does
     with bar(f"context {name}", len(choice.part_of(ready.units))) as update:
@@ -168,12 +201,24 @@ def collect_plan(
         )
 
 
+def _note_asked(ready: Prepared, name: str) -> None:
+    """Say in run.json at which steps a context is wanted, so that status can name missing ones."""
+    known: dict[str, dict[str, Any]] = read_record(ready.run).get(FOLDER, {})
+    steps: dict[str, set[int]] = {
+        head: set(found) for head, found in known.get(name, {}).get("steps", {}).items()
+    }
+    for unit in ready.units:
+        steps.setdefault(unit.head, set()).add(unit.step)
+    note = {**known.get(name, {}), "steps": {head: sorted(s) for head, s in steps.items()}}
+    update_record(ready.run, "", **{FOLDER: {**known, name: note}})
+
+
 def context_settings(name: str, settings: CollectSettings) -> ProbeSettings:
     """Say how the rows of a context go through the model: scores alone.
 
     A second scoring shares nothing with the first one: single rows in smaller batches.
     """
-    if context_kind(name) != AGAIN:
+    if name == SECOND or context_kind(name) != AGAIN:
         return ProbeSettings(
             collectors=(),
             batch_tokens=settings.batch_tokens,

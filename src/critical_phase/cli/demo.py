@@ -3,26 +3,24 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import yaml
 
 from critical_phase.cli.analyze import analyze_run, say_failures
-from critical_phase.cli.collect import collect_run
 from critical_phase.cli.console import result, result_json, say
-from critical_phase.cli.contexts import collect_with
-from critical_phase.cli.run_folder import open_run, update_record
+from critical_phase.cli.run_folder import RunFolder, open_run, update_record
 from critical_phase.cli.settings import (
     AnalyzeSettings,
     CollectSettings,
     TrainSettings,
     command_line,
 )
-from critical_phase.cli.train import train_run
-from critical_phase.probes.contexts import AGAIN
-from critical_phase.reports import write_index, write_report
+from critical_phase.differences import apart
+from critical_phase.errors import CheckpointError
 
 Made = TypeVar("Made")
 
@@ -71,7 +69,17 @@ def run_demo(out: Path, *, seed: int = 0, command: str = "probe demo") -> dict[s
 
     Returns:
         Findings, stages with their cost, and the path of the report.
+
+    Raises:
+        CheckpointError: The folder holds another run.
     """
+    from critical_phase.cli.collect import collect_run  # these load all there is
+    from critical_phase.cli.contexts import collect_with
+    from critical_phase.cli.train import train_run
+    from critical_phase.probes.contexts import AGAIN
+    from critical_phase.reports import write_index, write_report
+
+    _refuse_another(RunFolder(out), seed)
     stages = Stages()
     run = stages.run("train", lambda: train_run(out, TrainSettings(seed=seed), command=command))
     stages.run("collect", lambda: collect_run(out, CollectSettings(seed=seed)))
@@ -82,6 +90,35 @@ def run_demo(out: Path, *, seed: int = 0, command: str = "probe demo") -> dict[s
     report = stages.run("report", lambda: write_report(out))
     write_index(out.resolve().parent)
     return {"findings": findings, "stages": stages.rows, "report": str(report)}
+
+
+def _refuse_another(run: RunFolder, seed: int) -> None:
+    """Refuse a folder that holds a training of other settings, and name the first of them."""
+    from critical_phase.cli.train import with_defaults
+
+    there = _trained_with(run)
+    wanted = with_defaults(TrainSettings(seed=seed)).model_dump(mode="json")
+    differing = [key for key in ("seed", *wanted) if there.get(key, wanted[key]) != wanted[key]]
+    if differing:
+        key = differing[0]
+        found, asked = apart(there.get(key), wanted[key])
+        own = f", or --seed {there.get(key)} to go on with this one" if key == "seed" else ""
+        raise CheckpointError(
+            f"this folder holds a run with {key} {found}; asked for a demo with {key} {asked}",
+            where=str(run.path),
+            fix=f"give --out another folder{own}",
+        )
+
+
+def _trained_with(run: RunFolder) -> Mapping[str, Any]:
+    """Read the settings of a finished training, or what a stopped one noted beside adapters."""
+    if run.config.is_file():
+        there: Mapping[str, Any] = yaml.safe_load(run.config.read_text(encoding="utf-8"))["train"]
+        return there
+    from critical_phase.checkpoints import adapter_identity
+
+    saved = next(run.path.glob("heads/*/checkpoint-*"), None)
+    return {} if saved is None else adapter_identity(saved) or {}
 
 
 @click.command("demo")

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from critical_phase.analysis import ControlRun, Intervention, Rows
 from critical_phase.checkpoints import Series, read_log, read_questions
 from critical_phase.cli.base_weights import BaseWeights
+from critical_phase.cli.changed_adapters import remedy
 from critical_phase.cli.on_demand import ReadOnDemand
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
 from critical_phase.cli.stored_contexts import (
@@ -231,12 +232,16 @@ class StoredRun:
                     problem = "this file belongs to another plan than the base model's scores"
                     raise StoreError(problem, where=str(path), fix=again)
             saved = {c.step: c.sha256 for c in self._series.get(head, Series((), ())).checkpoints}
-            check_adapters(files, saved, again)
+            check_adapters(files, saved, self._remedy(head, again))
             for name in self.contexts:
                 fix = f"probe collect {self._run.path} --contexts {name} --overwrite"
-                check_adapters(self._contexts.files(name, head), saved, fix)
+                check_adapters(self._contexts.files(name, head), saved, self._remedy(head, fix))
             fix = f"probe effects {self._run.path} --overwrite"
-            check_adapters(self._effects.files(head), saved, fix)
+            check_adapters(self._effects.files(head), saved, self._remedy(head, fix))
+
+    def _remedy(self, head: str, again: str) -> Callable[[int], str]:
+        """Say, by step, how to get an adapter back that changed after collecting."""
+        return lambda step: remedy(self._run, head, step, again)
 
     def _failed(self) -> list[str]:
         """Name the units that failed and were not repaired."""

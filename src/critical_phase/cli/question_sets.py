@@ -61,15 +61,14 @@ def evaluation_source(settings: TrainSettings) -> str:
     """Say where the evaluation questions come from: as given, or the set's own other split.
 
     Raises:
-        QuestionError: None are given, and the training questions are not there either.
+        QuestionError: None are given, and the training questions cannot be read either.
         ConfigError: None are given for a file, which has no other split.
     """
     if settings.eval_questions:
         return settings.eval_questions
     if settings.questions == ORGANISM or settings.questions in NAMED_SETS:
         return settings.questions
-    if not Path(settings.questions).is_file():
-        _read_set(settings.questions, "train", settings)  # says what is wrong with the source
+    _read_set(settings.questions, "train", settings)  # says first what is wrong with the source
     raise ConfigError(
         "no questions to evaluate on",
         fix="give --eval-questions FILE; questions of the training set would not be held out",

@@ -6,7 +6,6 @@ import click
 
 from critical_phase.cli.console import result
 from critical_phase.cli.run_folder import open_run
-from critical_phase.reports import write_index, write_report
 
 
 @click.command("report")
@@ -15,6 +14,8 @@ from critical_phase.reports import write_index, write_report
 @click.option("--index", is_flag=True, help="PATH is a folder of runs: write its index instead.")
 def command(*, path: Path, output: Path | None, index: bool) -> None:
     """Write one offline HTML page for the run at PATH."""
+    from critical_phase.reports import write_index, write_report  # --help does without figures
+
     if index:
         result(str(write_index(path)))
         return

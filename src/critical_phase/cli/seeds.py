@@ -4,19 +4,19 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from critical_phase.analysis import AnalysisSettings, MeasureResult, Table, to_json
-from critical_phase.analysis.seeds import seeds
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.console import result, result_json, say
-from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.result_csv import measure_csv
 from critical_phase.cli.run_folder import open_run, read_record
 from critical_phase.cli.seeds_design import check_designs, short_names
 from critical_phase.cli.settings import AnalyzeSettings, resolve
+
+if TYPE_CHECKING:
+    from critical_phase.analysis import MeasureResult, Table
 
 SHOWN = ("run", "quantity", "verdict", "tau_step", "low", "high", "first", "last", "p_adjusted")
 """Columns of the table of seeds that are printed."""
@@ -37,6 +37,10 @@ def seeds_run(paths: Sequence[Path], out: Path, settings: AnalyzeSettings) -> di
         InputError: There is no run, or its files are missing or damaged.
         ConfigError: The runs are of different designs; names the difference.
     """
+    from critical_phase.analysis import AnalysisSettings, to_json  # these load much
+    from critical_phase.analysis.seeds import seeds
+    from critical_phase.cli.loading import StoredRun
+
     runs = [open_run(path) for path in paths]
     names = short_names(paths)
     records = [read_record(run) for run in runs]
@@ -58,7 +62,7 @@ def seeds_run(paths: Sequence[Path], out: Path, settings: AnalyzeSettings) -> di
     return value
 
 
-def _csv(table: Table) -> str:
+def _csv(table: "Table") -> str:
     """Write one table; missing values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -67,7 +71,7 @@ def _csv(table: Table) -> str:
     return text.getvalue()
 
 
-def _print(found: MeasureResult) -> None:
+def _print(found: "MeasureResult") -> None:
     """Show every seed on standard error, so that --json leaves standard output to JSON."""
     table = found.tables[0]
     keys = [column["key"] for column in table.columns]

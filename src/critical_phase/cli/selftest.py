@@ -4,21 +4,14 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 import click
 
-from critical_phase.analysis.planted_worlds import PLANTED_WORLDS
-from critical_phase.analysis.selftest import (
-    QUICK_DRAWS,
-    QUICK_WORLDS,
-    Outcome,
-    WorldScore,
-    run_draw,
-    score,
-    world_named,
-)
 from critical_phase.cli.console import bar, result, result_json
-from critical_phase.cli.selftest_table import as_json, lines
+
+if TYPE_CHECKING:
+    from critical_phase.analysis.selftest import Outcome, WorldScore
 
 CHUNK = 4
 """Draws that a process takes at a time."""
@@ -46,6 +39,10 @@ def command(
 
     Nothing is read or written. A world of 200 draws takes about a minute on two cores.
     """
+    from critical_phase.analysis.planted_worlds import PLANTED_WORLDS  # these load much
+    from critical_phase.analysis.selftest import QUICK_DRAWS, QUICK_WORLDS, world_named
+    from critical_phase.cli.selftest_table import as_json, lines
+
     chosen = names or (QUICK_WORLDS if quick else tuple(PLANTED_WORLDS))
     for name in chosen:
         world_named(name)
@@ -64,7 +61,7 @@ def command(
 
 def selftest(
     names: Sequence[str], draws: int, *, jobs: int = 2, seed: int = 0
-) -> tuple[WorldScore, ...]:
+) -> "tuple[WorldScore, ...]":
     """Analyse draws of worlds, in processes of one thread each.
 
     Args:
@@ -79,6 +76,8 @@ def selftest(
     Raises:
         ConfigError: No such world.
     """
+    from critical_phase.analysis.selftest import run_draw, score, world_named
+
     tasks = [(name, number, seed) for name in names for number in range(draws)]
     found: dict[str, list[Outcome]] = {world_named(name).name: [] for name in names}
     before = os.environ.get("OMP_NUM_THREADS")

@@ -35,7 +35,7 @@ class Elsewhere:
     """What `probe collect --series` is given."""
 
     series: tuple[str, ...]
-    """`head=location`, or a location alone for the head `positive`."""
+    """`head=location`, or a location alone: its head is the folder's name where that is one."""
     questions: str | None
     """File or named set to evaluate on."""
     model: str | None = None
@@ -142,7 +142,7 @@ def plan_series_lines(plan: SeriesPlan, contexts: Sequence[str] = ()) -> list[st
 
 
 def heads_of(series: tuple[str, ...]) -> dict[str, str]:
-    """Read `head=location`; a location alone is the head `positive`.
+    """Read `head=location`; a location alone is the head of its name, else `positive`.
 
     Raises:
         ConfigError: No such head, or one head twice.
@@ -151,8 +151,10 @@ def heads_of(series: tuple[str, ...]) -> dict[str, str]:
     for text in series:
         head, mark, location = text.partition("=")
         if not mark or (head not in HEADS and Path(text).expanduser().exists()):
-            head, location = HEADS[0], text
-            say(f"{text} is taken as the head '{head}'; --series negative=... names another")
+            named = Path(text).name in HEADS
+            head, location = Path(text).name if named else HEADS[0], text
+            other = next(one for one in HEADS if one != head)
+            say(f"{text} is taken as the head '{head}'; --series {other}=... names another")
         if head not in HEADS:
             raise ConfigError(f"no head {head!r}", fix=f"heads are {' and '.join(HEADS)}")
         if head in found:

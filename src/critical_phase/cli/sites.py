@@ -1,13 +1,15 @@
 """`probe sites`: list the places of a model that can be read."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from critical_phase.cli.console import result, result_json
 from critical_phase.cli.site_options import site_paths, sites_file_option
-from critical_phase.probes import Site, Sites, sites
+
+if TYPE_CHECKING:
+    from critical_phase.probes import Site, Sites
 
 _SOURCES = {
     "user": "named by the sites file",
@@ -26,7 +28,8 @@ def command(*, model: str, sites_file: str | None, as_json: bool) -> None:
     MODEL is a folder, a name on the Hugging Face hub, `organism`, a folder or file with
     config.json alone, or a class of transformers such as LlamaForCausalLM.
     """
-    from critical_phase.cli.site_model import proved_sites
+    from critical_phase.cli.site_model import proved_sites  # these load torch
+    from critical_phase.probes import sites
 
     loaded, found, proved = proved_sites(model, site_paths(sites_file, {}))
     listed = sites(loaded, found)
@@ -43,7 +46,7 @@ def command(*, model: str, sites_file: str | None, as_json: bool) -> None:
 
 
 def _json(
-    model: str, architecture: str, listed: tuple[Site, ...], found: Sites, proved: bool, /
+    model: str, architecture: str, listed: "tuple[Site, ...]", found: "Sites", proved: bool, /
 ) -> dict[str, Any]:
     return {
         "schema_version": 1,

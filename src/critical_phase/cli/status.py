@@ -3,13 +3,21 @@
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from critical_phase.cli.console import brief_steps, result, result_json
-from critical_phase.cli.run_folder import BASE, RunFolder, open_run
-from critical_phase.cli.series_files import known_steps
-from critical_phase.probes.leftovers import DAY_S, Leftover, left_elsewhere
+from critical_phase.cli.run_folder import BASE, RunFolder, open_run, read_record
+from critical_phase.cli.up_to_date import (
+    analysis_line,
+    analysis_state,
+    report_line,
+    report_state,
+)
+
+if TYPE_CHECKING:
+    from critical_phase.probes.leftovers import Leftover
 
 STORED = ("scores", "activations", "effects")
 
@@ -28,7 +36,7 @@ class HeadStatus:
     effects: tuple[int, ...]
     """Steps with side effects."""
     missing: tuple[int, ...]
-    """Steps with an adapter and no scores; in a context, those that the run has scored."""
+    """Steps with an adapter and no scores; in a context, those that were asked for there."""
     missing_activations: tuple[int, ...]
     """Steps with scores and no activations, where the head has activations at other steps."""
     failed: tuple[int, ...]
@@ -39,6 +47,8 @@ class HeadStatus:
 
 def run_status(run: RunFolder) -> tuple[HeadStatus, ...]:
     """Say for every head which steps are saved, scored and recorded."""
+    from critical_phase.cli.series_files import known_steps  # loads torch
+
     kinds = ("heads", *STORED)
     found = {p.name for kind in kinds for p in (run.path / kind).glob("*") if p.is_dir()}
     made = []
@@ -49,12 +59,17 @@ def run_status(run: RunFolder) -> tuple[HeadStatus, ...]:
 
 
 def context_status(run: RunFolder) -> dict[str, tuple[HeadStatus, ...]]:
-    """Say for every context, another task among them, which steps of the run are scored."""
+    """Say for every context, another task among them, which of the steps asked for are scored.
+
+    Of contexts that do not note what was asked for, the run's own scored steps are wanted.
+    """
+    noted = read_record(run).get("contexts", {}) if run.record.is_file() else {}
     folders = sorted(path for path in (run.path / "contexts").glob("*") if path.is_dir())
     scored = {p.name: _steps(p) for p in sorted((run.path / "scores").glob("*")) if p.is_dir()}
     return {
         folder.name: tuple(
-            _head_status(folder, head, (), scored.get(head, ()))
+            _head_status(folder, head, (), tuple(wanted.get(head, ())))
+            for wanted in [noted.get(folder.name, {}).get("steps", scored)]
             for head in sorted({*scored, *(p.name for p in (folder / "scores").glob("*"))})
         )
         for folder in folders
@@ -124,8 +139,10 @@ def context_line(name: str, heads: tuple[HeadStatus, ...]) -> str:
     return f"context {name}: {_scored(heads)} scored, {size:.1f} MB{''.join(gaps)}"
 
 
-def leftover_line(found: Leftover) -> str:
+def leftover_line(found: "Leftover") -> str:
     """Name what another machine left half-written, and what to do about it."""
+    from critical_phase.probes.leftovers import DAY_S
+
     return (
         f"left over: {found.path}: half-written by another machine {found.age_s / DAY_S:.0f} days "
         "ago; delete it if nothing runs there any more"
@@ -146,6 +163,8 @@ def _scored(heads: tuple[HeadStatus, ...]) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(*, path: Path, as_json: bool) -> None:
     """Show which units of the run at PATH are done, missing or failed."""
+    from critical_phase.probes.leftovers import left_elsewhere
+
     run = open_run(path)
     heads = run_status(run)
     contexts = context_status(run)
@@ -160,6 +179,8 @@ def command(*, path: Path, as_json: bool) -> None:
                 "schema_version": 1,
                 "contexts": {name: _scored(found) for name, found in contexts.items()},
                 "context_heads": {n: [asdict(h) for h in found] for n, found in contexts.items()},
+                "analysis": analysis_state(run)[0],
+                "report": report_state(run),
                 "leftovers": [str(one.path) for one in leftovers],
                 **values,
             }
@@ -173,6 +194,6 @@ def command(*, path: Path, as_json: bool) -> None:
         result(leftover_line(one))
     if not _scored(heads):
         result(f"collection: missing (probe collect {path})")
-    done = (run.analysis / "findings.json").is_file()
-    result(f"analysis: {'done' if done else f'missing (probe analyze {path})'}")
+    for line in filter(None, (analysis_line(run), report_line(run))):
+        result(line)
     result(f"disk: {size / 1e6:.1f} MB")

@@ -1,6 +1,6 @@
 """Scores in other contexts and side effects of a run, as its files have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,15 @@ def read_stacked(paths: Sequence[Path]) -> Float[np.ndarray, "step row"]:
     return found
 
 
-def check_adapters(files: Mapping[int, Path], saved: Mapping[int, str], fix: str) -> None:
+def check_adapters(
+    files: Mapping[int, Path], saved: Mapping[int, str], fix: Callable[[int], str]
+) -> None:
     """Refuse files of adapters that are no longer the saved ones.
+
+    Args:
+        files: Stored files by step.
+        saved: Hash of the saved adapter by step.
+        fix: What to do, by step.
 
     Raises:
         StoreError: A file was made from another adapter.
@@ -42,7 +49,7 @@ def check_adapters(files: Mapping[int, Path], saved: Mapping[int, str], fix: str
     for step, path in files.items():
         if step in saved and read_attrs(path)["adapter_sha256"] != saved[step]:
             problem = "this file was collected from another adapter than the one saved now"
-            raise StoreError(problem, where=str(path), fix=fix)
+            raise StoreError(problem, where=str(path), fix=fix(step))
 
 
 def check_same(paths: Sequence[Path], attribute: str, about: str, fix: str) -> None:

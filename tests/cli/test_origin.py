@@ -1,0 +1,22 @@
+"""What findings say of how a run was made."""
+
+from critical_phase.cli.origin import FIELDS, origin
+
+
+def test_a_record_is_cut_to_what_a_citation_needs() -> None:
+    record = {
+        "kind": "run", "model": "/home/someone/models/tiny", "questions": "arc", "seed": 3,
+        "created_utc": "2026-01-02T03:04:05Z", "host": "secret", "commands": ["probe train"],
+        "versions": {"critical-phase": "0.1.0", "torch": "2.9.0"},
+    }  # fmt: skip
+    found = origin(record)
+    assert set(found) == {"version", *(name for _, name in FIELDS)}
+    assert found["model"] == "tiny"
+    assert (found["version"], found["training_seed"], found["question_set"]) == ("0.1.0", 3, "arc")
+    assert found["model_revision"] is None
+    assert "secret" not in str(found)
+
+
+def test_a_silent_record_gives_nulls() -> None:
+    assert set(origin({}).values()) == {None}
+    assert origin({"model": "org/name"})["model"] == "org/name"
