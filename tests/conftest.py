@@ -8,12 +8,19 @@ from tiny_models import tiny_llama, word_tokenizer
 
 LONGEST_FIRST = (
     "test_real_input",
+    "test_analysis",
     "test_commands",
     "test_collect_engines",
+    "test_series",
+    "test_faults",
     "test_engines",
+    "test_sweep",
     "test_exactness_variants",
     "test_training_kills",
-    "test_sweep",
+    "test_train_collect",
+    "test_run_controls",
+    "test_selftest",
+    "test_compare",
 )
 """Files that take most time; begun last, one of them keeps a single worker busy at the end."""
 
