@@ -5,53 +5,34 @@ rate, model. What differs between them is said first; the numbers cannot say wha
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
 
 from critical_phase.errors import ConfigError
 
 from .bootstrap import curve_draws, interval, shared_weights
-from .change_point import FEWEST
 from .charts import numbers
+from .comparison_lines import Line, gap_between, last_gap, pairs_with
+from .comparison_table import ONE, comparison_table
 from .curves import available_modes, combine, top_hits
 from .inputs import Rows, RunArrays, check_rows, question_count
 from .margin import margins
 from .multiplicity import adjust
 from .reached import mean_difference
-from .results import BOOTSTRAP, Curve, MeasureResult, Table, column
+from .results import BOOTSTRAP, Curve, MeasureResult
 from .series import Series, question_series
-from .series_change import ChangeFinder, SeriesChange
+from .series_change import ChangeFinder
 from .settings import AnalysisSettings
-from .thresholds import LEVEL
 
 MOST = 8
 """Runs on one page: more lines cannot be told apart."""
-
-ONE = (
-    "one training each: every interval is over questions, and another seed may differ by more;"
-    " probe seeds takes several seeds of one design together"
-)
-"""What the intervals of a comparison leave out."""
 
 ABOUT = (
     "Every run on the questions that all of them were asked, resampled together, so that a"
     " difference is paired question by question. The first run is the one that others are held"
     " against. A difference says what is different, never what made it so."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One mode of one run on the shared questions."""
-
-    run: str
-    mode: str
-    accuracy: Series
-    margin: Series
-    change: SeriesChange | None
-    """Of accuracy; None with too few checkpoints."""
 
 
 def comparison(runs: Mapping[str, RunArrays], settings: AnalysisSettings) -> MeasureResult:
@@ -88,6 +69,7 @@ def comparison(runs: Mapping[str, RunArrays], settings: AnalysisSettings) -> Mea
             f"no run has a mode of {first} ({', '.join(modes) or 'none'})",
             fix="compare runs that were trained with the same head, or collect the missing one",
         )
+    lines = _adjusted(lines)
     scale = next(iter(unit.values())) if equal else 1
     return MeasureResult(
         "comparison",
@@ -98,28 +80,30 @@ def comparison(runs: Mapping[str, RunArrays], settings: AnalysisSettings) -> Mea
          "weight": settings.weight, "runs": list(runs), "questions": len(asked)},
         (*_warnings(runs, len(asked), equal=equal), *_equal_scores(lines, first)),
         tuple(_charts(lines, first, finder, scale)),
-        tables=(_table(lines, first, finder, scale),),
+        tables=(comparison_table(lines, first, finder.weights, scale),),
         facts={"lines": lines, "questions": asked,
                "sentence": _sentence(lines, runs, finder, scale)},
     )  # fmt: skip
 
 
-def shared_questions(rows: Mapping[str, Rows]) -> tuple[str, ...]:
+def shared_questions(asked: Mapping[str, Rows]) -> tuple[str, ...]:
     """Return the questions that all runs were asked, in the order of the first.
 
     Raises:
         ConfigError: There is none, or one has other candidates in another run.
     """
-    (name, first), *others = rows.items()
+    (name, first), *others = asked.items()
     check_rows(first)
-    shared = [q for q in first.question_ids if all(q in set(r.question_ids) for _, r in others)]
+    known = set(first.question_ids).intersection(*(rows.question_ids for _, rows in others))
+    shared = [question for question in first.question_ids if question in known]
     if len(shared) < 2:
         raise ConfigError(
-            f"{len(shared)} questions are in all of {', '.join(rows)}",
+            f"{len(shared)} questions are in all of {', '.join(asked)}",
             fix="collect the runs on the same evaluation questions",
         )
+    mine = _candidates(first)
     for other_name, other in others:
-        mine, theirs = _candidates(first), _candidates(other)
+        theirs = _candidates(other)
         if odd := [q for q in shared if mine[q] != theirs[q]]:
             raise ConfigError(
                 f"question {odd[0]} has other candidates in {other_name} than in {name}"
@@ -159,6 +143,16 @@ def _line(
     return Line(run, mode, accuracy, below, finder.find(accuracy, below))
 
 
+def _adjusted(lines: Sequence[Line]) -> list[Line]:
+    """Adjust the p-values of all changes together."""
+    tested = [line.change.test.p for line in lines if line.change is not None]
+    adjusted = iter(adjust(tested))
+    return [
+        line if line.change is None else replace(line, p_adjusted=float(next(adjusted)))
+        for line in lines
+    ]
+
+
 def _charts(lines: Sequence[Line], first: str, finder: ChangeFinder, scale: int) -> Iterator[Curve]:
     """Draw mode by mode: accuracy of every run, differences to the first, margin."""
     for mode in dict.fromkeys(line.mode for line in lines):
@@ -182,8 +176,8 @@ def _differences(
     lines: Sequence[Line], first: str, finder: ChangeFinder, scale: int
 ) -> Iterator[Curve]:
     """Draw how far each run is from the first, step by step; nothing where scores are equal."""
-    for line, beside in _pairs(lines, first):
-        gap = _gap(line.accuracy, beside.accuracy)
+    for line, beside in pairs_with(lines, first):
+        gap = gap_between(line.accuracy, beside.accuracy)
         if gap is None or gap.per_question is None or not gap.per_question.any():
             continue
         ends = [mean_difference(row, finder.weights) for row in gap.per_question]
@@ -198,8 +192,8 @@ def _differences(
 def _equal_scores(lines: Sequence[Line], first: str) -> list[str]:
     """Say which runs have the very margins of the first: they share a head, or are one run."""
     notes = []
-    for line, beside in _pairs(lines, first):
-        gap = _gap(line.margin, beside.margin)
+    for line, beside in pairs_with(lines, first):
+        gap = gap_between(line.margin, beside.margin)
         if gap is not None and gap.per_question is not None and not gap.per_question.any():
             notes.append(f"{line.mode} is the same in {line.run} and {first}, margin for margin")
     return notes
@@ -220,118 +214,6 @@ def _curve(
     )  # fmt: skip
 
 
-def _pairs(lines: Sequence[Line], first: str) -> list[tuple[Line, Line]]:
-    """Put every mode of every other run beside that mode of the first."""
-    known = {line.mode: line for line in lines if line.run == first}
-    return [(line, known[line.mode]) for line in lines if line.run != first and line.mode in known]
-
-
-def _gap(one: Series, other: Series) -> Series | None:
-    """Subtract two series at their shared steps; None without one."""
-    steps: Int[np.ndarray, " step"] = np.intersect1d(one.steps, other.steps)
-    if not steps.size:
-        return None
-    parts = [series.per_question for series in (one, other)]
-    kept = [
-        part[np.isin(series.steps, steps)]
-        for part, series in zip(parts, (one, other), strict=True)
-        if part is not None
-    ]
-    gap = kept[0] - kept[1]
-    return replace(one, steps=steps, value=gap.mean(axis=1), per_question=gap)
-
-
-def _table(lines: Sequence[Line], first: str, finder: ChangeFinder, scale: int) -> Table:
-    """List last accuracies and places, with their differences to the first run."""
-    changes = [line.change.test.p for line in lines if line.change is not None]
-    adjusted = iter(adjust(changes))
-    p = {id(line): None if line.change is None else float(next(adjusted)) for line in lines}
-    beside = {id(line): other for line, other in _pairs(lines, first)}
-    rows = [
-        _row(line, beside.get(id(line)), p[id(line)], finder, scale)
-        for line in sorted(lines, key=lambda line: line.mode)
-    ]
-    columns = [
-        column("run", "run", kind="text"),
-        column("mode", "mode", kind="text"),
-        column("start", "first accuracy", "share"),
-        column("last", "last accuracy", "share"),
-        column("last_low", "low", "share"),
-        column("last_high", "high", "share"),
-        column("difference", "last, minus the first run's", "share"),
-        column("difference_low", "low", "share"),
-        column("difference_high", "high", "share"),
-        column("verdict", "change", kind="text"),
-        column("tau", "tau", "examples"),
-        column("tau_low", "low", "examples"),
-        column("tau_high", "high", "examples"),
-        column("lead", "tau, minus the first run's", "examples"),
-        column("lead_low", "low", "examples"),
-        column("lead_high", "high", "examples"),
-        column("p_adjusted", "adjusted p of the change (FDR)", kind="p"),
-    ]
-    caption = (
-        "Differences of the last accuracy are taken at the last step that both runs have, paired"
-        " over questions; those of places on the same resamples, never finer than the checkpoints."
-        f" A place is given where the change is abrupt (adjusted p at most {LEVEL:g}). {ONE}."
-    )
-    return Table("comparison", "Runs side by side", caption, columns, rows)
-
-
-def _row(
-    line: Line, beside: Line | None, p: float | None, finder: ChangeFinder, scale: int
-) -> list[object]:
-    """Write one mode of one run."""
-    values = line.accuracy.per_question
-    assert values is not None
-    low, high = (float(end) for end in interval(finder.weights @ values[-1]))
-    gap = None if beside is None else _gap(line.accuracy, beside.accuracy)
-    change, other = _placed(line, p), None if beside is None else beside.change
-    place = [None] * 3 if change is None else [change.tau, *change.interval]
-    lead = _lead(change, other if beside is not None and other is not None else None)
-    return [
-        line.run, line.mode, float(line.accuracy.value[0]), float(line.accuracy.value[-1]), low,
-        high, *_last(gap, finder), _verdict(line.change, p),
-        *(None if end is None else end * scale for end in (*place, *lead)), p,
-    ]  # fmt: skip
-
-
-def _last(gap: Series | None, finder: ChangeFinder) -> list[float | None]:
-    """Return the difference at the last shared step, with its interval."""
-    if gap is None or gap.per_question is None:
-        return [None] * 3
-    return [float(gap.value[-1]), *mean_difference(gap.per_question[-1], finder.weights)]
-
-
-def _placed(line: Line, p: float | None) -> SeriesChange | None:
-    """Return the change of a line where it is abrupt and has a place."""
-    change = line.change
-    if change is None or p is None or p > LEVEL:
-        return None
-    return change if change.test.found and change.placed else None
-
-
-def _lead(one: SeriesChange | None, other: SeriesChange | None) -> list[float | None]:
-    """Return how much later one place is than the other, where both are abrupt and placed."""
-    both = (one, other)
-    if one is None or other is None or not (other.test.found and other.placed):
-        return [None] * 3
-    draws = [change.draws for change in both if change is not None and change.draws is not None]
-    if len(draws) < 2:
-        return [None] * 3
-    gap = one.tau - other.tau
-    reach = (one.resolution + other.resolution) / 2
-    low, high = (float(end) for end in interval(draws[0] - draws[1]))
-    return [gap, min(low, gap - reach), max(high, gap + reach)]
-
-
-def _verdict(change: SeriesChange | None, p: float | None) -> str:
-    """Name the kind of change."""
-    if change is None or p is None:
-        return f"fewer than {FEWEST} checkpoints"
-    return "abrupt" if p <= LEVEL and change.test.found and change.placed else "not abrupt"
-
-
 def _warnings(runs: Mapping[str, RunArrays], shared: int, *, equal: bool) -> list[str]:
     """Say what is left out."""
     notes = [ONE]
@@ -349,12 +231,12 @@ def _sentence(
 ) -> str:
     """Say how far the last accuracies differ, in the first mode that runs share."""
     first = next(iter(runs))
-    pairs = _pairs(lines, first)
+    pairs = pairs_with(lines, first)
     mode = pairs[0][0].mode
     said = []
     for line, beside in pairs:
-        gap = _gap(line.accuracy, beside.accuracy)
-        value, low, high = _last(gap, finder)
+        gap = gap_between(line.accuracy, beside.accuracy)
+        value, low, high = last_gap(gap, finder.weights)
         if line.mode != mode or gap is None or value is None or low is None or high is None:
             continue
         mine, theirs = (_at_step(one.accuracy, int(gap.steps[-1])) for one in (line, beside))

@@ -44,7 +44,7 @@ class Scorer:
         """Make room for all rows of the plan; without a transfer the device is waited for."""
         self._unembed, self._transfer = unembed, transfer or Transfer()
         self._batch: Batch | None = None
-        self._wide = next(unembed.parameters()).dtype == torch.float64
+        self._wide = any(weight.dtype == torch.float64 for weight in unembed.parameters())
         self._sum = np.zeros(rows)
         self._first = np.full(rows, np.nan)
 

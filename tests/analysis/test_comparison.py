@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.comparison import ONE, comparison, shared_questions
+from critical_phase.analysis.comparison import comparison, shared_questions
+from critical_phase.analysis.comparison_table import ONE, comparison_table
 from critical_phase.errors import ConfigError
 
 STEPS = 17
@@ -125,3 +126,15 @@ def test_what_cannot_be_compared_is_refused(settings):
 
 def test_equal_settings_give_equal_tables(found, settings):
     assert comparison(three(), settings).tables == found.tables
+
+
+def test_no_lead_is_given_on_a_place_that_adjusting_took_away(found):
+    lines, weights = found.facts["lines"], np.full((200, 80), 1 / 80)
+    kept = [line for line in lines if line.mode == "likra" and line.run != "still"]
+    lost = [replace(line, p_adjusted=0.2) if line.run == "jumps" else line for line in kept]
+    for some, given in ((kept, True), (lost, False)):
+        table = comparison_table(some, "jumps", weights, 8)
+        keys = [column["key"] for column in table.columns]
+        rows = {row[0]: dict(zip(keys, row, strict=True)) for row in table.rows}
+        assert (rows["again"]["lead"] is not None) == given
+        assert rows["again"]["tau"] is not None
