@@ -9,6 +9,7 @@ every prompt starts with can be left to a `Stem`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -53,6 +54,23 @@ class Batch:
     """A second pass over the same rows, which goes on from the first one's cache."""
     parent: Tensor | None = None
     """In a second pass: line of the first pass that each line goes on from."""
+
+    @cached_property
+    def read_slots(self) -> Tensor:
+        """Every slot that is read or predicts a token, counted over all lines, in order [k]."""
+        slots = self.inputs["input_ids"].shape[1]
+        predict = self.source[0] * slots + self.source[1]
+        if not self.ends.numel():
+            return predict.unique()
+        return torch.cat([predict, (self.owner[:, None] * slots + self.ends).reshape(-1)]).unique()
+
+    @cached_property
+    def among(self) -> Tensor:
+        """Place of every slot in `read_slots`; -1, which no index takes, where it has none."""
+        kept = self.read_slots
+        place = torch.full([self.inputs["input_ids"].numel()], -1, device=kept.device)
+        place[kept] = torch.arange(len(kept), device=kept.device)
+        return place
 
     @property
     def mask_bytes(self) -> int:

@@ -106,7 +106,15 @@ def bridge_scene(plain: Scene, settings: CollectSettings, twin: Twin) -> Scene:
         "mlp_out": "sparsity" in names,
     }
     sites = twin.sites(plain.sites, [part for part, asked in wanted.items() if asked])
-    return replace(plain, model=twin.model, sites=sites, attention_way="bridge")
+    said = "all tokens: the bridge runs its own modules"
+    return replace(
+        plain,
+        model=twin.model,
+        sites=sites,
+        attention_way="bridge",
+        last_mlp=None,
+        last_mlp_reason=said,
+    )
 
 
 def _fields(like: Instrument, scene: Scene, settings: CollectSettings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from critical_phase.probes.batches import Batch, Packer
+from critical_phase.probes.last_mlp import LastMlp
 from critical_phase.probes.plan import POSITIONS, Plan
 from critical_phase.probes.scoring import Scores
 from critical_phase.probes.sites import Sites
@@ -74,6 +75,15 @@ class Scene:
     coordinates: dict[str, Coordinate] = field(default_factory=dict)
     transfer: Transfer = field(default_factory=Transfer)
     """Brings values from the device to the host."""
+    last_mlp: LastMlp | None = None
+    """Runs the last MLP on the slots that are read alone; None where it runs on all."""
+    last_mlp_reason: str = "all tokens: nothing was decided"
+    """Why, in one sentence."""
+
+    @property
+    def among(self) -> Tensor | None:
+        """Where each slot is in what a hook inside the last MLP gets; None if it gets all."""
+        return None if self.last_mlp is None else self.last_mlp.among
 
     @property
     def max_keys(self) -> int:

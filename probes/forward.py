@@ -97,12 +97,11 @@ def one_pass(
     """
     for listener in collectors:
         listener.start(batch)
-    cache: Any = None
-    if stem is not None:
-        cache = stem.cache(len(batch.inputs["input_ids"]))
-    elif batch.then is not None:
+    continued = after_stem(stem, batch)
+    cache = continued.get("past_key_values")
+    if cache is None and batch.then is not None:
         cache = new_cache(model, windowed=True)
-    continued = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+        continued = {"past_key_values": cache, "use_cache": True}
     scorer.start(batch)
     parts = [scorer.read(model(**batch.inputs | continued).logits)]
     if batch.then is not None:
@@ -112,6 +111,13 @@ def one_pass(
     for collector in collectors:
         collector.store(arrays)
     scorer.add(*parts)  # last: sums would count a batch twice that is halved after it
+
+
+def after_stem(stem: Stem | None, batch: Batch) -> dict[str, Any]:
+    """Let a batch go on from a stem: what to add to its inputs, or to put in their place."""
+    if stem is None:
+        return {}
+    return {"past_key_values": stem.cache(len(batch.inputs["input_ids"])), "use_cache": True}
 
 
 def read_stem(model: Any, packer: Packer) -> Stem | None:

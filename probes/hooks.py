@@ -15,8 +15,8 @@ class Hook:
     module: nn.Module
     side: Literal["input", "output"]
     function: Callable[[Tensor], Tensor | None]
-    """Gets the first tensor of that side. A tensor that it returns takes its place;
-    only `input` hooks may return one."""
+    """Gets the first tensor of that side. A tensor that it returns takes its place; on the
+    output side only where the module gives one tensor and nothing else."""
 
 
 class Hooks:
@@ -81,7 +81,11 @@ def _attach(hook: Hook) -> Any:
 
         return hook.module.register_forward_pre_hook(before, with_kwargs=True)
 
-    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        hook.function(output[0] if isinstance(output, tuple | list) else output)
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return hook.function(output)
+        if hook.function(output[0]) is not None:
+            raise RuntimeError(f"a {type(module).__name__} gives more than one tensor")
+        return None
 
     return hook.module.register_forward_hook(after)

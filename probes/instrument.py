@@ -21,7 +21,8 @@ from critical_phase.probes.collector import (
     SecondPass,
 )
 from critical_phase.probes.collectors import COLLECTORS, build, coordinates_of
-from critical_phase.probes.forward import allocate, forward_all
+from critical_phase.probes.forward import after_stem, allocate, forward_all, read_stem
+from critical_phase.probes.last_mlp import LastMlpChoice, choose_last_mlp
 from critical_phase.probes.layout import (
     LayoutChoice,
     choose_layout,
@@ -67,7 +68,7 @@ class Instrument:
             CheckpointError: The model gave values that are not finite.
         """
         scene = self.scene
-        scorer = Scorer(scene.sites.unembed, scene.plan.rows, scene.transfer)
+        scorer = Scorer(scene.sites.unembed, scene.plan.rows, scene.transfer, scene.last_mlp)
         for one in self.collectors:  # ours write all they hold; others may add or leave out
             if type(one) not in COLLECTORS.values():
                 for dataset in one.datasets:
@@ -183,6 +184,22 @@ def score_packers(scene: Scene, settings: CollectSettings) -> list[Packer]:
     ]
 
 
+def _choose_last_mlp(scene: Scene, packer: Packer, settings: CollectSettings) -> Scene:
+    if settings.own_collectors:
+        choice = LastMlpChoice(None, "all tokens: collectors of the user's own may read any")
+    else:
+        model: Any = scene.model
+        batch = packer.few(gate_questions(scene.plan))[0]
+        stem = read_stem(model, packer)
+        choice = choose_last_mlp(
+            model,
+            scene.sites,
+            batch,
+            lambda: model(**batch.inputs | after_stem(stem, batch)),
+        )
+    return replace(scene, last_mlp=choice.last_mlp, last_mlp_reason=choice.reason)
+
+
 def _build(
     scene: Scene,
     packer: Packer,
@@ -200,6 +217,7 @@ def _build(
     if "residual_sparsity" in settings.collectors and scene.residual_calibration is None:
         found = calibrate(scene, packer, stream_modules(scene))
         scene = replace(scene, residual_calibration=found)
+    scene = _choose_last_mlp(scene, packer, settings)
     collectors = build(scene, settings)
     rows: dict[str, Coordinate] = {"row": np.arange(scene.plan.rows, dtype=np.int32)}
     coordinates = rows | coordinates_of(collectors)

@@ -112,7 +112,9 @@ class LoraHidden:
         assert self._batch is not None
         assert self._positions is not None
         lines, slots = self._batch.inputs["input_ids"].shape
-        if x.shape[:2] != (lines, slots) and x.shape[0] != lines * slots:
+        among = self._scene.among
+        each = among is not None or x.shape[:2] == (lines, slots) or x.shape[0] == lines * slots
+        if not each:
             raise CheckpointError(
                 f"the LoRA module {path} gets {tuple(x.shape)}, which is not one vector per token "
                 "(an expert sees some tokens alone)",
@@ -123,7 +125,9 @@ class LoraHidden:
         if name in layer.lora_A:
             weight = layer.lora_A[name].weight
             # The mean of Ax over tokens is A times the mean of x.
-            self._values[path] = (self._positions.read(x).to(weight.dtype) @ weight.T).float()
+            self._values[path] = (
+                self._positions.read(x, among).to(weight.dtype) @ weight.T
+            ).float()
         else:
             table = layer.lora_embedding_A[name].T
             self._values[path] = self._look_up(x, table).float()

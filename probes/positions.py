@@ -37,19 +37,23 @@ class Positions:
             device = batch.ends.device
             self._own = (reach < counts[:, None]).to(device)
             self._count = counts.to(device)[:, None]
-            # From the last token of the candidate backwards; its slots are neighbours.
-            self._slots = (batch.ends[:, 1:] - reach.to(device)).clamp(min=0)
+            # From the last token of the candidate backwards; its slots are neighbours. Beyond
+            # its first token the last is read again: nothing else is sure to be there.
+            self._slots = batch.ends[:, 1:] - torch.where(self._own, reach.to(device), 0)
 
-    def read(self, x: Tensor) -> Float[Tensor, "row position d"]:
+    def read(self, x: Tensor, among: Tensor | None = None) -> Float[Tensor, "row position d"]:
         """Copy the rows out of [line, slot, d], or out of a flat [line * slot, d].
 
         The mean is taken in float32 and rounded to the type of `x`.
+
+        Args:
+            x: Values of all slots, or of some.
+            among: Where each slot is in `x`, if `x` holds some of them alone.
         """
-        x = by_line(x, self._batch)
-        ends = taken(x, self._batch.owner[:, None], self._ends)
+        ends = read_slots(x, self._batch, self._batch.owner[:, None], self._ends, among)
         if ANSWER_MEAN not in self.names:
             return ends
-        own = taken(x, self._batch.owner[:, None], self._slots).float()
+        own = read_slots(x, self._batch, self._batch.owner[:, None], self._slots, among).float()
         mean = own.masked_fill_(~self._own[..., None], 0.0).sum(1) / self._count
         return torch.cat([ends, mean[:, None].to(x.dtype)], dim=1)
 
@@ -67,6 +71,28 @@ def taken(x: Tensor, line: Tensor, slot: Tensor) -> Tensor:
     flat = line * x.shape[1] + slot
     rows = x.reshape(-1, *x.shape[2:]).index_select(0, flat.reshape(-1))
     return rows.reshape(*flat.shape, *x.shape[2:])
+
+
+def read_slots(
+    x: Tensor, batch: Batch, line: Tensor, slot: Tensor, among: Tensor | None = None
+) -> Tensor:
+    """Copy the vectors at some lines and slots of a batch.
+
+    Args:
+        x: Values [line, slot, d] or [line * slot, d]; or [1, k, d] or [k, d] of some slots.
+        batch: What went through the model.
+        line: Lines, broadcast against `slot`.
+        slot: Slots of those lines.
+        among: Where each slot is in `x`, if `x` holds some of them alone.
+
+    Raises:
+        IndexError: A slot is asked for that `x` does not hold.
+    """
+    if among is None:
+        return taken(by_line(x, batch), line, slot)
+    place = among[line * batch.inputs["input_ids"].shape[1] + slot]
+    rows = x.reshape(-1, x.shape[-1]).index_select(0, place.reshape(-1))
+    return rows.reshape(*place.shape, x.shape[-1])
 
 
 def by_line(x: Tensor, batch: Batch) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.hooks import Hook, Hooks
+from critical_phase.probes.last_mlp import LastMlp
 from critical_phase.probes.transfer import Transfer
 
 _CHUNK = 256
@@ -40,21 +41,41 @@ class Scorer:
     hold and no other logit is computed.
     """
 
-    def __init__(self, unembed: nn.Module, rows: int, transfer: Transfer | None = None) -> None:
-        """Make room for all rows of the plan; without a transfer the device is waited for."""
+    def __init__(
+        self,
+        unembed: nn.Module,
+        rows: int,
+        transfer: Transfer | None = None,
+        last_mlp: LastMlp | None = None,
+    ) -> None:
+        """Make room for all rows of the plan.
+
+        Args:
+            unembed: The output map.
+            rows: Of the plan.
+            transfer: Brings values to the host; without it the device is waited for.
+            last_mlp: Where the last MLP runs on the slots that are read alone.
+        """
         self._unembed, self._transfer = unembed, transfer or Transfer()
+        self._last_mlp = last_mlp
         self._batch: Batch | None = None
         self._wide = any(weight.dtype == torch.float64 for weight in unembed.parameters())
         self._sum = np.zeros(rows)
         self._first = np.full(rows, np.nan)
 
     def attached(self) -> Hooks:
-        """Hang on the input of the output map."""
-        return Hooks([Hook(self._unembed, "input", self._cut)])
+        """Hang on the input of the output map, and on the last MLP if that is cut too."""
+        cut = Hook(self._unembed, "input", self._cut)
+        if self._last_mlp is None:
+            return Hooks([cut])
+        self._last_mlp.start(self._batch)
+        return Hooks([*self._last_mlp.hooks, cut])
 
     def start(self, batch: Batch) -> None:
         """Score the rows of this batch next."""
         self._batch = batch
+        if self._last_mlp is not None:
+            self._last_mlp.start(batch)
 
     def read(self, logits: Tensor) -> Values:
         """Take a batch's log-probabilities from the logits [1, source, vocabulary] of its pass."""

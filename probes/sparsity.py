@@ -10,7 +10,7 @@ from torch import Tensor
 from critical_phase.probes.batches import Batch
 from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
 from critical_phase.probes.hooks import Hook, Hooks
-from critical_phase.probes.positions import taken
+from critical_phase.probes.positions import read_slots
 from critical_phase.probes.sparsity_metrics import (
     METRICS,
     pair_of_parts,
@@ -91,7 +91,7 @@ class Sparsity:
 
     def _read(self, block: int, x: Tensor) -> None:
         assert self._batch is not None
-        self._values[block] = answer_ends(x, self._batch)
+        self._values[block] = answer_ends(x, self._batch, self._scene.among)
 
     def _metrics(self, blocks: range, values: list[Tensor]) -> Tensor:
         """Measure [block, row, metric] of some blocks together: small rows cost their calls."""
@@ -114,8 +114,6 @@ def post_hooks(scene: Scene, read: object) -> list[Hook]:
     ]
 
 
-def answer_ends(x: Tensor, batch: Batch) -> Tensor:
-    """Copy the rows' last answer tokens out of [line, slot, n] or flat [line * slot, n]."""
-    if x.dim() == 2:  # OPT flattens lines and slots
-        x = x.reshape(*batch.inputs["input_ids"].shape, -1)
-    return taken(x, batch.owner, batch.ends[:, 1])
+def answer_ends(x: Tensor, batch: Batch, among: Tensor | None = None) -> Tensor:
+    """Copy the rows' last answer tokens [row, n]; for `x` and `among` see `read_slots`."""
+    return read_slots(x, batch, batch.owner, batch.ends[:, 1], among)

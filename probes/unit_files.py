@@ -73,6 +73,7 @@ def file_attributes(
         "norm_state": "pre",
         "row_layout": instrument.choice.layout,
         "row_layout_reason": instrument.choice.reason,
+        "last_mlp": scene.last_mlp_reason,
         "attention_way": scene.attention_way,
         "sites_source": scene.sites.source,
         "backend": "bridge" if scene.attention_way == "bridge" else "hooks",
