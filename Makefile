@@ -32,6 +32,12 @@ cover: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt coverage
 	$(BIN)/coverage run -m pytest && $(BIN)/coverage report
 
+# The gallery and the screenshots of README.md, from the run of `make demo`.
+docs: install
+	test -f runs/demo/report/report.html || $(BIN)/probe demo
+	$(BIN)/probe report runs/demo
+	$(BIN)/python docs/scripts/gallery.py runs/demo
+
 build: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt build
 	$(BIN)/python -m build

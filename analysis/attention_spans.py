@@ -1,14 +1,14 @@
 """Measure `attention_spans`: what kind of token each attention head looks at, on which answers."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from .activations import sorted_steps
-from .bootstrap import interval, shared_weights
+from .bootstrap import shared_weights
 from .charts import layer_map
+from .head_gaps import Ends, Gap, ends_of, gaps_of
 from .inputs import RunArrays, mean_by_question, question_count
 from .random_labels import random_labels
 from .results import Map, MeasureResult, Table, column
@@ -37,26 +37,6 @@ MAPPED = ("question_mass", "answer_mass", "self_mass", "induction_mass")
 
 MOST_ROWS = 25
 """Attention heads listed for each adapter head."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """How one attention head treats right answers otherwise than wrong ones."""
-
-    head: str
-    span: str
-    layer: int
-    attention_head: int
-    first: float
-    """Mass right minus wrong within question, at the first checkpoint."""
-    change: float
-    """Last minus first."""
-    interval: tuple[float, float]
-    """95 % question bootstrap of the change."""
-    z: float
-    """Change over its spread where the right answer is chosen at random."""
-    p: float
-    """Largest z of all heads and spans under random right answers (max-T)."""
 
 
 def attention_spans(
@@ -93,9 +73,9 @@ def attention_spans(
             values = stored[name]
             if name in MAPPED and np.any(values):
                 maps.append(_map(arrays, head, name, values, order, steps, weights))
-            ends[name] = _ends(values, order)
+            ends[name] = ends_of(values, order)
             del values
-        gaps[head] = _gaps(arrays, head, ends, weights, random)
+        gaps[head] = gaps_of(arrays.rows, head, ends, weights, random)
     if not gaps:
         return MeasureResult(*about, {}, ("no attention was given: not computed",))
     return MeasureResult(
@@ -107,20 +87,6 @@ def attention_spans(
         (_table(gaps),),
         facts={"gaps": gaps},
     )
-
-
-Ends = tuple[
-    Float[np.ndarray, "layer attention_head row"], Float[np.ndarray, "layer attention_head row"]
-]
-"""A mass at the first checkpoint, and its change to the last."""
-
-
-def _ends(
-    values: Float[np.ndarray, "step layer attention_head row"], order: Int[np.ndarray, " step"]
-) -> Ends:
-    """Return what the comparison needs of one mass."""
-    first = np.array(values[order[0]], dtype=np.float64)  # a copy: a view would keep all steps
-    return first, np.asarray(values[order[-1]], dtype=np.float64) - first
 
 
 def _map(
@@ -153,44 +119,6 @@ def _map(
         control=f"At step {int(steps[0])}: {min(first):.3g} to {max(first):.3g} over layers.",
         caption="Mean over the attention heads of a layer and over all answers.",
     )
-
-
-def _gaps(
-    arrays: RunArrays,
-    head: str,
-    ends: Mapping[str, Ends],
-    weights: Float[np.ndarray, "draw question"],
-    random: Float[np.ndarray, "naming row"],
-) -> list[Gap]:
-    """Compare right with wrong answers for all spans and attention heads, strongest first."""
-    layers = [layer for layer in arrays.layers if layer >= 0]
-    starts = np.searchsorted(arrays.rows.question, np.arange(question_count(arrays.rows)))
-    found: list[tuple[str, int, int, np.ndarray]] = []
-    for name, layer, at, first, moved in _columns(ends):
-        change = random @ moved
-        spread = float(change[1:].std())
-        each = np.add.reduceat(random[0] * moved, starts) * starts.size
-        low, high = interval(weights @ each)
-        known = np.array([random[0] @ first, change[0], float(low), float(high)])
-        z = change / spread if spread > 1e-12 else np.zeros(change.size)
-        found.append((name, layers[layer], at, np.concatenate((known, z))))
-    most = np.max([np.abs(one[3][5:]) for one in found], axis=0)
-    gaps = [
-        Gap(
-            head, name, layer, at, float(v[0]), float(v[1]), (float(v[2]), float(v[3])),
-            float(v[4]), float((1 + (most >= abs(v[4]) - 1e-12).sum()) / (1 + most.size)),
-        )
-        for name, layer, at, v in found
-    ]  # fmt: skip
-    return sorted(gaps, key=lambda gap: -abs(gap.z))
-
-
-def _columns(ends: Mapping[str, Ends]) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
-    """Yield span, layer, attention head, the first mass of every row, and its change."""
-    for name, (first, moved) in ends.items():
-        for layer in range(first.shape[0]):
-            for at in range(first.shape[1]):
-                yield name, layer, at, first[layer, at], moved[layer, at]
 
 
 def _table(gaps: Mapping[str, list[Gap]]) -> Table:

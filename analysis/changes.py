@@ -13,12 +13,15 @@ from .change_point import NO_FIT, SMALL_PART, word_of
 from .change_points import change_points, reference
 from .charts import layer_label
 from .family import family_p
+from .head_importance import head_importance
+from .head_outputs import head_outputs
 from .inputs import RunArrays, question_count
 from .likelihood import curves
 from .linear_probes import linear_probes
+from .local_learning import local_learning
 from .multiplicity import adjust
 from .readout_gap import readout_gap
-from .resolution import order_of
+from .resolution import near, order_of, within
 from .results import MeasureResult, Table, column
 from .series import Series
 from .series_change import ChangeFinder, SeriesChange
@@ -42,8 +45,11 @@ SOURCES = {
     "readout_gap": readout_gap,
     "similarity": similarity,
     "attention": attention,
+    "head_outputs": head_outputs,
+    "head_importance": head_importance,
     "sparsity": sparsity,
     "weights": weights,
+    "local_learning": local_learning,
 }
 """Measures whose series are ranked."""
 
@@ -73,13 +79,33 @@ class RankedChange:
 
     None without a lead, and for the jump itself.
     """
+    reach: float | None = None
+    """How close to the jump is with it, in steps (`resolution.near`); None where `floor` is."""
 
     @property
     def order(self) -> str:
-        """Say `before` or `after` the jump, or `unresolved`; nothing for what is not abrupt."""
+        """Say `before`, `after` or `with` the jump, or `unresolved`; nothing if not abrupt."""
         if not self.abrupt:
             return ""
-        return order_of(self.lead, self.lead_interval, self.floor)
+        return order_of(self.lead, self.lead_interval, self.floor, self.reach)
+
+    @property
+    def with_jump(self) -> bool:
+        """Say whether the change is with the jump: no clear lead, and no room for a far one.
+
+        The interval comes within `floor` of zero, and the whole of it lies within `reach`.
+        """
+        return self.touches and within(self.lead_interval, self.reach)
+
+    @property
+    def touches(self) -> bool:
+        """Say whether the interval of the lead comes within one gap between checkpoints of zero.
+
+        Nearer than that a quantity that is not linear in another may lead it.
+        """
+        if not self.abrupt or self.lead_interval is None or self.floor is None:
+            return False
+        return self.lead_interval[0] <= self.floor and self.lead_interval[1] >= -self.floor
 
     @property
     def abrupt(self) -> bool:
@@ -204,7 +230,8 @@ def rank(
     rows = []
     for change, p, p_family in zip(found, adjusted, together, strict=True):
         lead, band, floor = _lead(change, jump)
-        rows.append(RankedChange(change, float(p), lead, band, float(p_family), floor))
+        reach = None if floor is None or jump is None else near(floor, jump.width)
+        rows.append(RankedChange(change, float(p), lead, band, float(p_family), floor, reach))
     return sorted(rows, key=lambda r: (not r.abrupt, r.p_adjusted, -r.change.test.statistic))
 
 
@@ -237,7 +264,7 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
              row.verdict, c.kind, c.tau, *c.interval,
              c.tau * batch_size, c.width, c.width_text, c.before, c.after,
              c.size, c.test.share, c.test.p, row.p_adjusted, row.p_family, row.lead, *band,
-             row.floor, row.order, c.interval_kind]
+             row.floor, row.reach, row.order, c.interval_kind]
         )  # fmt: skip
     columns = [
         column("rank", "rank"),
@@ -264,7 +291,8 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         column("lead_low", "lead, low", "steps"),
         column("lead_high", "lead, high", "steps"),
         column("resolution", "resolution", "steps"),
-        column("order", "before or after the jump", kind="text"),
+        column("near", "with the jump is within", "steps"),
+        column("order", "before, with or after the jump", kind="text"),
         column("interval", "interval", kind="text"),
     ]
     caption = (
@@ -272,8 +300,11 @@ def _table(ranked: list[RankedChange], batch_size: int) -> Table:
         " range the abrupt shape does not fit (a steep line undoes what it overdoes), with less"
         " the abrupt part is small, and neither is called abrupt. Family-wise p: the chance that"
         " any row, at any of its checkpoints, looks as abrupt if all are smooth. Lead: negative"
-        " moved before the accuracy jump; none where a change could not be placed; unresolved where"
-        " it is smaller than the gap between checkpoints or its interval holds zero. A smooth row's"
-        " tau is only the middle of its best sigmoid. A width after >= is the widest tried."
+        " moved before the accuracy jump; none where a change could not be placed. No order is"
+        " claimed where it is smaller than the gap between checkpoints or its interval holds zero:"
+        " such a row is with the jump if the whole interval lies within half the jump's 10-90"
+        " width, or three gaps between checkpoints if that is more, and unresolved if not. A"
+        " smooth row's tau is only the middle of its best sigmoid. A width after >= is the widest"
+        " tried."
     )
     return Table("changes", "Every quantity tested", caption, columns, rows)

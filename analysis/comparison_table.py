@@ -8,6 +8,7 @@ from jaxtyping import Float
 from .bootstrap import interval
 from .change_point import FEWEST
 from .comparison_lines import Line, gap_between, last_gap, pairs_with
+from .resolution import near, order_of
 from .results import Table, column
 from .series_change import SeriesChange
 from .thresholds import LEVEL
@@ -43,12 +44,16 @@ def comparison_table(
         column("lead", "tau, minus the first run's", "examples"),
         column("lead_low", "low", "examples"),
         column("lead_high", "high", "examples"),
+        column("order", "before, with or after the first run's", kind="text"),
         column("p_adjusted", "adjusted p of the change (FDR)", kind="p"),
     ]
     caption = (
         "Differences of the last accuracy are taken at the last step that both runs have, paired"
         " over questions; those of places on the same resamples, never finer than the checkpoints."
-        f" A place is given where the change is abrupt (adjusted p at most {LEVEL:g}). {ONE}."
+        f" A place is given where the change is abrupt (adjusted p at most {LEVEL:g}). Where the"
+        " interval of such a difference holds zero the two are with one another only if all of it"
+        " lies within half the first change's 10-90 width or three gaps between checkpoints, else"
+        f" unresolved. {ONE}."
     )
     return Table("comparison", "Runs side by side", caption, columns, rows)
 
@@ -63,22 +68,30 @@ def _row(
     gap = None if beside is None else gap_between(line.accuracy, beside.accuracy)
     change = line.placed
     place = [None] * 3 if change is None else [change.tau, *change.interval]
-    lead = _lead(change, None if beside is None else beside.placed)
+    lead, order = _lead(change, None if beside is None else beside.placed)
     return [
         line.run, line.mode, float(line.accuracy.value[0]), float(line.accuracy.value[-1]), low,
         high, *last_gap(gap, weights), _verdict(line),
-        *(None if end is None else end * scale for end in (*place, *lead)), line.p_adjusted,
+        *(None if end is None else end * scale for end in (*place, *lead)), order,
+        line.p_adjusted,
     ]  # fmt: skip
 
 
-def _lead(one: SeriesChange | None, other: SeriesChange | None) -> list[float | None]:
-    """Return how much later one place is than the other, on shared draws; None without both."""
+def _lead(
+    one: SeriesChange | None, other: SeriesChange | None
+) -> tuple[list[float | None], str | None]:
+    """Return how much later one place is than the other, on shared draws, and their order.
+
+    None without both places.
+    """
     if one is None or other is None or one.draws is None or other.draws is None:
-        return [None] * 3
+        return [None] * 3, None
     gap = one.tau - other.tau
     reach = (one.resolution + other.resolution) / 2
     low, high = (float(end) for end in interval(one.draws - other.draws))
-    return [gap, min(low, gap - reach), max(high, gap + reach)]
+    band = (min(low, gap - reach), max(high, gap + reach))
+    floor = max(one.resolution, other.resolution)
+    return [gap, *band], order_of(gap, band, floor, near(floor, other.width))
 
 
 def _verdict(line: Line) -> str:

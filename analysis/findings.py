@@ -58,13 +58,14 @@ def findings(
                 "run": settings.run,
                 "provenance": _provenance(arrays, settings),
                 "weight": settings.weight,
-                "sentence": sentence(arrays, results, weight=settings.weight),
+                "sentence": sentence(arrays, results, weight=settings.weight, names=settings.names),
                 "jump": None if jump is None else jump_finding(jump, results, arrays.batch_size),
                 "accuracy": results["curves"].facts["accuracy"],
                 "changes": [_change(row) for row in ranked if jump is not None],
                 "verdicts": [_verdict(v) for v in verdicts(arrays, settings, results)],
                 "controls": [*control_sentences(results), *control_findings(results)],
                 "warnings": warnings,
+                **({"names": dict(settings.names)} if settings.names else {}),
                 **({"control_runs": [c.noted for c in arrays.controls]} if arrays.controls else {}),
             }
         )
@@ -145,6 +146,8 @@ def _change(row: RankedChange) -> dict[str, Any]:
         "lead_steps": row.lead,
         "order": row.order,
         "lead_interval": row.lead_interval,
+        "near_steps": row.reach,
+        "with_jump": None if row.reach is None else row.with_jump,
         "title": series.title,
         "width_steps": row.change.width,
         "interval_kind": row.change.interval_kind,
@@ -169,7 +172,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def sentence(
-    arrays: RunArrays, results: Mapping[str, MeasureResult], *, weight: float = 1.0
+    arrays: RunArrays,
+    results: Mapping[str, MeasureResult],
+    *,
+    weight: float = 1.0,
+    names: Mapping[str, str] | None = None,
 ) -> str:
     """Say in one sentence whether accuracy jumps, where, and what margins explain.
 
@@ -177,6 +184,7 @@ def sentence(
         arrays: The run.
         results: Measures that were run; `curves` and `change_points` among them.
         weight: Weight of the subtracted term, named where it is not 1.
+        names: What modes are called, where not by the names of the heads trained here.
 
     Returns:
         The headline of the run.
@@ -186,8 +194,9 @@ def sentence(
     if mode is None or mode not in accuracy:
         return "No trained head, so there is no accuracy to follow."
     jump = reference(points)
+    name = _name(mode, weight, names or {})
     if jump is None:
-        return _no_jump(mode, _name(mode, weight), accuracy[mode], points, arrays)
+        return _no_jump(mode, name, accuracy[mode], points, arrays)
     margin: SeriesChange | None = points.facts["changes"].get(f"margin.{mode}")
     found: Mirage | None = points.facts["mirages"].get((mode, "steps"))
     size = arrays.batch_size
@@ -196,7 +205,7 @@ def sentence(
     if _steady(found, margin):
         verb = ("rises steeply", "falls steeply")[jump.size < 0]
     start = (
-        f"{_name(mode, weight)} accuracy {verb} from {two(jump.before)} to {two(jump.after)} around"
+        f"{name} accuracy {verb} from {two(jump.before)} to {two(jump.after)} around"
         f" example {jump.tau * size:.0f} [{low}, {high}] ({_width(jump)})"
     )
     return f"{start}; {_explained(found, margin, size)}"
@@ -211,9 +220,11 @@ NAMES = {
 """Modes as they begin a sentence."""
 
 
-def _name(mode: str, weight: float) -> str:
+def _name(mode: str, weight: float, names: Mapping[str, str]) -> str:
     """Name a mode, with the weight of what it subtracts unless that is 1."""
-    return NAMES[mode] + (f" (weight {weight:g})" if weight != 1 and mode != "sft" else "")
+    return names.get(mode, NAMES[mode]) + (
+        f" (weight {weight:g})" if weight != 1 and mode != "sft" else ""
+    )
 
 
 def _width(jump: SeriesChange) -> str:

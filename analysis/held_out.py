@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
 
 from .conditional_logit import conditional_logit
 from .inputs import Rows
@@ -52,6 +51,8 @@ def row_logistic_scores(
     rows: Rows, x: Float[np.ndarray, "row d"], fold: Int[np.ndarray, " question"]
 ) -> Float[np.ndarray, "strength row"]:
     """Score by scikit-learn's logistic regression of right against wrong rows."""
+    from sklearn.linear_model import LogisticRegression  # a second, and pandas with it
+
     out = np.empty((len(STRENGTHS), len(x)))
     for part in range(FOLDS):
         held = (fold == part)[rows.question]

@@ -84,15 +84,18 @@ class Case:
         return NEEDS[self.primary]
 
     def at_jump(self, row: RankedChange) -> bool:
-        """Say whether a row rises abruptly where accuracy jumps, as far as can be told.
+        """Say whether a row rises abruptly where accuracy jumps.
 
-        The interval of its lead is not beyond the gap between checkpoints on either side of
-        zero: nearer than that a quantity that is not linear in another may lead it.
+        An interval of its lead that merely holds zero shows no more than that no lead was found:
+        the whole of it lies within the resolution.
         """
-        if row.lead_interval is None or row.floor is None or row.change.size <= 0:
+        return row.change.size > 0 and row.with_jump
+
+    def maybe_at_jump(self, row: RankedChange) -> bool:
+        """Say whether a row rises abruptly, at the jump or not: its place decides neither."""
+        if not row.abrupt or row.change.size <= 0 or row.with_jump:
             return False
-        low, high = row.lead_interval
-        return row.abrupt and low <= row.floor and high >= -row.floor
+        return row.lead is None or row.touches
 
     @property
     def head(self) -> str:

@@ -11,6 +11,8 @@ from critical_phase.errors import FitError, ShapeError
 
 from .causal_evidence import Intervention
 from .control_run import ControlRun
+from .llc_series import LlcSeries
+from .read_out import ReadOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,17 @@ class RunArrays(Scored, Protocol):
         """
         ...
 
+    def head_values(
+        self, head: str
+    ) -> Mapping[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """What attention heads give, by name, each read when it is asked for.
+
+        `output` and `write` (norms at the end of the answer, before and after the output
+        projection) and `importance` (gradient of the margin with respect to a gate, nats);
+        those that were not collected are missing.
+        """
+        ...
+
     def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:
         """Named sparsity metrics of the MLP activations at the end of the answer."""
         ...
@@ -192,6 +205,14 @@ class RunArrays(Scored, Protocol):
 
     def effects(self, head: str) -> dict[str, Float[np.ndarray, "step ..."]]:
         """Named side effects per text, question or gradient example."""
+        ...
+
+    def read_out(self) -> ReadOut | str:
+        """Final norm and unembedding of the base, or why they are not known."""
+        ...
+
+    def local_learning(self, head: str) -> LlcSeries | None:
+        """Local learning coefficients of a head, None where none were sampled."""
         ...
 
 

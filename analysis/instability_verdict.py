@@ -12,6 +12,7 @@ from .control_runs import in_words
 from .hypotheses import MISSING, Case, Kind, Verdict
 from .instability import SIGNALS, Instability
 from .prior_verdict import ONE, has_jump, lacks_jump, left_open, reaches_of
+from .resolution import near, within
 from .series_change import SeriesChange
 
 
@@ -89,12 +90,12 @@ def _placed(signs: Mapping[str, Instability]) -> list[tuple[str, int]]:
 
 
 def _on_jump(case: Case) -> list[str]:
-    """Name the signs, with their head, that lie on the jump, a step either way.
+    """Name the signs, with their head, that lie on the jump.
 
     Attention that collapsed has no step, so it is no such sign.
     """
     signs = {head: one for head, one in _signs(case).items() if head in case.parts}
-    return [f"{name} at step {step}" for name, step in _placed(signs) if _inside(step, case.jump)]
+    return [f"{name} at step {step}" for name, step in _placed(signs) if _on(step, case.jump)]
 
 
 def _where(step: int, jump: SeriesChange | None) -> str:
@@ -102,10 +103,19 @@ def _where(step: int, jump: SeriesChange | None) -> str:
     if jump is None:
         return "no jump"
     low, high = jump.interval
-    said = "on the jump" if _inside(step, jump) else "not on the jump"
+    said = "on the jump" if _on(step, jump) else "not on the jump"
+    if not _on(step, jump) and low - 1 <= step <= high + 1:
+        said = "on the jump or not: the place of the jump is not known well enough"
     return f"{said}, {jump.tau:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def _inside(step: int, jump: SeriesChange | None) -> bool:
-    """Say whether a step lies within the interval of the jump, a step either way."""
-    return jump is not None and jump.interval[0] - 1 <= step <= jump.interval[1] + 1
+def _on(step: int, jump: SeriesChange | None) -> bool:
+    """Say whether a step is on the jump wherever in its interval that lies.
+
+    Half the jump's 10-90 width away is on it, or three gaps between checkpoints if that is more;
+    lying within an interval that is wider shows nothing.
+    """
+    if jump is None:
+        return False
+    away = (step - jump.interval[1], step - jump.interval[0])
+    return within(away, near(jump.resolution, jump.width))

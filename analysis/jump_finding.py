@@ -6,6 +6,7 @@ from typing import Any
 from .clock_tests import ClockTest
 from .mirage import Mirage
 from .place_check import PlaceCheck
+from .resolution import near
 from .results import MeasureResult
 from .series_change import SeriesChange
 from .words import two
@@ -43,6 +44,7 @@ def jump_finding(
         "size_interval": jump.size_interval,
         "width_steps": jump.width,
         "width_at_limit": jump.width_at_limit,
+        "near_steps": near(jump.resolution, jump.width),
         "margin_share": None if found is None else found.smooth_share,
         "margin_share_interval": None if found is None else found.smooth_interval,
         "margin_drift_examples": None if found is None else found.smooth_middle * batch_size,

@@ -10,6 +10,7 @@ from .changes import RankedChange
 from .charts import layer_label
 from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
+from .lead_words import named, place, unresolved
 from .probe_transfer import Transfer
 from .thresholds import (
     ALIKE,
@@ -25,9 +26,6 @@ from .thresholds import (
     WIDE,
 )
 
-MOST_NAMED = 8
-"""Attention heads that one piece of evidence names."""
-
 
 def constant(case: Case) -> Verdict:
     """H4: is most of the movement one vector common to all questions, and does it carry?"""
@@ -40,11 +38,12 @@ def constant(case: Case) -> Verdict:
     at = int(np.argmax([s.value[-1] for s in last]))
     effect, band = float(last[at].value[-1]), (float(bands[at][0]), float(bands[at][1]))
     abrupt, alike = sum(map(case.at_jump, rows)), _arranged_as_before(case)
+    unsure = [r for r in rows if case.maybe_at_jump(r)]
+    open_text = unresolved(unsure, f"; for {len(unsure)} more that")
     text = (
         f"largest constant-shift fraction at the end {effect:.2f} [{band[0]:.2f}, {band[1]:.2f}]"
-        f" over {len(rows)} layers; jumps with accuracy in {abrupt} of them; least CKA within"
-        " questions"
-        f" {alike:.2f}"
+        f" over {len(rows)} layers; jumps with accuracy in {abrupt} of them"
+        f"{open_text}; least CKA within questions {alike:.2f}"
     )
     need = "replace the adapters by the mean shift of other questions to see what it carries"
     made, said = _made(case, "constant_vector", need)
@@ -106,7 +105,7 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
     jumps = any(case.at_jump(r) and r.change.series.layer == found.layer for r in rows)
     still = bool(rows) and not any(r.abrupt for r in rows) and not _rises_anywhere(case)
     (low, high), (lost, most) = found.rise_interval, found.loss_interval
-    texts = (
+    texts: tuple[str, ...] = (
         f"probe top-1 {found.base:.2f} at the base and {found.last:.2f} at the end (layer"
         f" {found.layer}), rise {found.rise:.2f} [{low:.2f}, {high:.2f}]",
         f"the base's own probe reaches {found.moved:.2f} at the end; one trained there is better"
@@ -114,6 +113,9 @@ def knowing(case: Case) -> tuple[Verdict, Verdict]:
         f"right pairs of the probe rise by {found.pairs_rise:.2f}"
         f" [{found.pairs_rise_interval[0]:.2f}, {found.pairs_rise_interval[1]:.2f}]",
     )
+    unsure = [r for r in rows if r.change.series.layer == found.layer and case.maybe_at_jump(r)]
+    if unsure:
+        texts += (unresolved(unsure, "whether the probe changes with the jump"),)
     learned = low > FLAT and jumps and lost > 0
     flat = max(high, found.pairs_rise_interval[1]) < FLAT and still
     reads, limit = _sensitive(case, found)
@@ -171,52 +173,41 @@ def rerouting(case: Case) -> Verdict:
     if not rows:
         return Verdict("H7", "not tested", None, None, None, ("no attention",))
     abrupt = sorted((r for r in rows if case.at_jump(r)), key=_drift, reverse=True)
-    apart = [r for r in rows if r.abrupt and not case.at_jump(r)]
-    text = f"{len(abrupt)} of {len(rows)} attention heads jump with accuracy{_named(abrupt)}"
-    text += f"; others change abruptly, but not with it{_named(apart)}" if apart else ""
+    unsure = sorted((r for r in rows if case.maybe_at_jump(r)), key=_drift, reverse=True)
+    apart = [r for r in rows if r.abrupt and not case.at_jump(r) and not case.maybe_at_jump(r)]
+    text = f"{len(abrupt)} of {len(rows)} attention heads jump with accuracy{named(abrupt)}"
+    text += unresolved(unsure, f"; for {len(unsure)} more that")
+    text += f"; others change abruptly, downwards or not with it{named(apart)}" if apart else ""
     far = max(rows, key=_drift)
-    text += f"; largest drift at the last step {_drift(far):.3g} nats (head {_place(far)})"
+    text += f"; largest drift at the last step {_drift(far):.3g} nats (head {place(far)})"
     need = "freeze attention at its early patterns to see whether the gain stays"
     frozen, kept = _made(case, "frozen_attention", need)
     graft, brought = _made(case, "pattern_graft", "graft late patterns into the early model")
     kind: Kind = "not separable"
     if _fails(frozen):
         kind = "excluded"
-    elif abrupt and len(abrupt) <= FEW * len(rows) and _carries(frozen) and _carries(graft):
+    elif abrupt and _few(abrupt, unsure, rows) and _carries(frozen) and _carries(graft):
         kind = "supported"
     texts = (text, kept, brought)
     if not abrupt:
         return Verdict("H7", kind, None, None, None, texts)
     own = abrupt[0]
-    name = f"drift of attention at the last step, head {_place(own)}, which jumps with accuracy"
+    name = f"drift of attention at the last step, head {place(own)}, which jumps with accuracy"
     return Verdict(
         "H7", kind, _drift(own), None, own.p_adjusted, texts, name, "nats", own.change.series.title
     )
 
 
+def _few(
+    there: Sequence[RankedChange], unsure: Sequence[RankedChange], rows: Sequence[RankedChange]
+) -> bool:
+    """Say whether attention heads at the jump are few, even if all that may be there are."""
+    return len(there) + len(unsure) <= FEW * len(rows)
+
+
 def _drift(row: RankedChange) -> float:
     """Return how far the attention of one head is from the base at the last step, in nats."""
     return float(row.change.series.value[-1])
-
-
-def _place(row: RankedChange) -> str:
-    """Name an attention head: layer.head."""
-    return f"{row.change.series.layer}.{row.change.series.attention_head}"
-
-
-def _named(rows: Sequence[RankedChange]) -> str:
-    """List attention heads with their lead, in steps, negative before accuracy."""
-    more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
-    return f" ({'; '.join(map(_led, rows[:MOST_NAMED]))}{more})" if rows else ""
-
-
-def _led(row: RankedChange) -> str:
-    """Write the place, layer.head, and the lead of one attention head."""
-    down = ", downwards" if row.change.size < 0 else ""
-    if row.lead is None or row.lead_interval is None:
-        return f"{_place(row)}, not placed{down}"
-    low, high = row.lead_interval
-    return f"{_place(row)}, lead {row.lead:.3g} [{low:.3g}, {high:.3g}]{down}"
 
 
 def heterogeneity(case: Case) -> Verdict:

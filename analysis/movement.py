@@ -21,9 +21,9 @@ ABOUT = (
     "The squared change of hidden states, split into one vector common to all rows (phi), one"
     " vector per question, one vector that tells right from wrong candidates, and the rest. All"
     " but the rest come from pairs of different rows, so noise gives them 0 on average; small"
-    " negative shares are noise. How directions relate does not say what the model reads: weights"
-    " of the output layer are not among the stored arrays, so instead of a readout-weighted"
-    " displacement the table gives the part along the base's own right-minus-wrong direction."
+    " negative shares are noise. How directions relate does not say what the model reads: see"
+    " the movement that the read-out sees. The table gives the part along the base's own"
+    " right-minus-wrong direction."
 )
 
 SHARES = {

@@ -19,14 +19,19 @@ from .decomposition import decomposition
 from .findings import findings
 from .geometry import geometry
 from .guarded import guarded
+from .head_importance import head_importance
+from .head_outputs import head_outputs
 from .inputs import RunArrays
 from .instability import instability
 from .intruders import intruders
 from .likelihood import curves
 from .linear_probes import linear_probes
+from .local_learning import local_learning
+from .margin_spread import margin_spread
 from .movement import movement
 from .normalisations import normalisations
 from .probe_confirmation import probe_confirmation
+from .readout_displacement import readout_displacement
 from .readout_gap import readout_gap
 from .results import Analysis, FailedMeasure, MeasureResult
 from .second_scorings import second_scoring
@@ -59,6 +64,7 @@ class Measure(Protocol):
 
 MEASURES: dict[str, Measure] = {
     "curves": curves,
+    "margins": margin_spread,
     "change_points": change_points,
     "second_scoring": second_scoring,
     "collapse": collapse,
@@ -75,15 +81,19 @@ MEASURES: dict[str, Measure] = {
     "probe_confirmation": probe_confirmation,
     "similarity": similarity,
     "movement": movement,
+    "readout_displacement": readout_displacement,
     "geometry": geometry,
     "attention": attention,
     "attention_spans": attention_spans,
+    "head_outputs": head_outputs,
+    "head_importance": head_importance,
     "sparsity": sparsity,
     "sparsity_difficulty": sparsity_difficulty,
     "state_rank": state_rank,
     "weights": weights,
     "weight_spaces": weight_spaces,
     "intruders": intruders,
+    "local_learning": local_learning,
     "changes": changes,
     "attention_moves": attention_moves,
     "instability": instability,

@@ -1,16 +1,22 @@
 """Control runs of a planted run: how much of its gain they reach is known."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from .control_run import ControlKind, ControlRun, SummedRate
+from .planted_runs import STEPS, switch
 from .planted_scores import OWN
+from .planted_truth import Planted
 from .worlds import PlantedRun
 
 SLOWER = 4
 """Factor by which the learning rate of a planted slow control is lower."""
+
+SPIKE = 6.0
+"""How many times larger the gradient norm is at a planted spike."""
 
 STEEP = 3.0
 """How much more an answer's likelihood without its question varies than the head's change."""
@@ -96,3 +102,61 @@ def with_spike(run: PlantedRun, step: int, *, times: float) -> PlantedRun:
     norm = np.array(log["gradient_norm"], dtype=np.float64)
     norm[np.flatnonzero(np.asarray(log["step"]) == step)] *= times
     return replace(run, logs=run.logs | {"negative": log | {"gradient_norm": norm}})
+
+
+EARLY = (0.2, 0.35)
+"""Where margins of worlds with controls switch, as shares of the series: a control may come
+later, and lacks the gain only where it was followed for long enough after the jump."""
+
+
+def _early_switch(rng: np.random.Generator) -> Planted:
+    """Let all margins switch together in the first part of the series."""
+    return switch(rng, place=float(rng.uniform(*EARLY) * (STEPS - 1)))
+
+
+def prior_learnt(rng: np.random.Generator) -> Planted:
+    """The head learns how likely answers are; right answers of other questions do as well."""
+    planted = _early_switch(rng)
+    run = with_prior(planted.run, rng)
+    given = (control_of(run, "irrelevant", 1.0, rng), control_of(run, "right_answers", 0.0, rng))
+    return replace(planted, run=replace(run, controls=given))
+
+
+def content_learnt(rng: np.random.Generator) -> Planted:
+    """Right answers of other questions bring nothing, though answers alone were scored."""
+    return _controlled(_early_switch(rng), rng, irrelevant=0.0)
+
+
+def half_prior(rng: np.random.Generator) -> Planted:
+    """Right answers of other questions bring half of the gain."""
+    return _controlled(_early_switch(rng), rng, irrelevant=0.5)
+
+
+def catapult(rng: np.random.Generator) -> Planted:
+    """The gradient spikes at the jump, and a slower run has neither."""
+    return _controlled(_spiked(_early_switch(rng)), rng, slow=0.0)
+
+
+def harmless_spike(rng: np.random.Generator) -> Planted:
+    """The gradient spikes at the jump, and a slower run jumps all the same."""
+    return _controlled(_spiked(_early_switch(rng)), rng, slow=1.0)
+
+
+def slower_alone(rng: np.random.Generator) -> Planted:
+    """A slower run lacks the jump, but nothing says that training was unstable."""
+    return _controlled(_early_switch(rng), rng, slow=0.0)
+
+
+def _spiked(planted: Planted) -> Planted:
+    """Add the spike to the training log."""
+    assert planted.tau is not None
+    return replace(planted, run=with_spike(planted.run, round(planted.tau), times=SPIKE))
+
+
+def _controlled(planted: Planted, rng: np.random.Generator, **shares: float) -> Planted:
+    """Give a world controls that follow it by so much."""
+    names: tuple[ControlKind, ...] = get_args(ControlKind)
+    given = tuple(
+        control_of(planted.run, kind, shares[kind], rng) for kind in names if kind in shares
+    )
+    return replace(planted, run=replace(planted.run, controls=given))

@@ -130,9 +130,9 @@ def _smooth(course: Float[np.ndarray, " step"], rng: np.random.Generator) -> Pla
     return Planted(_common(course, rng), None)
 
 
-def switch(rng: np.random.Generator) -> Planted:
-    """All margins switch together and nothing else is stored."""
-    tau = _place(rng)
+def switch(rng: np.random.Generator, *, place: float | None = None) -> Planted:
+    """All margins switch together, where asked for, and nothing else is stored."""
+    tau = _place(rng) if place is None else place
     course = RISE * (logistic(TIME, tau, WIDTH) - 0.5)
     return Planted(_common(course, rng, questions=MANY), tau, tau)
 

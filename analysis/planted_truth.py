@@ -26,6 +26,8 @@ FALSE: frozenset[Kind] = frozenset({"excluded", "not separable", "not tested"})
 """Not planted: anything but support."""
 TRUE: frozenset[Kind] = frozenset({"supported", "not separable", "not tested"})
 """True beside what is planted, or true in part: anything but exclusion."""
+NEITHER: frozenset[Kind] = frozenset({"not separable"})
+"""Its control run is there and must decide nothing."""
 UNTESTED: frozenset[Kind] = frozenset({"not tested", "not separable"})
 """Its control runs are not there."""
 
@@ -33,7 +35,7 @@ EVERY = ("second_scoring", "collapse", "weights")
 """Measures of every world, beside those that findings need."""
 
 NO_RUN = ("H2", "H3", "H8")
-"""Hypotheses without a world: they need control runs."""
+"""Hypotheses that need control runs: open in every world without any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """The planted worlds: what is planted, what must be answered, and what must be found."""
 
+from . import planted_controls as controls
 from . import planted_runs as runs
 from .planted_runs import HALF, INNER, LATE, LAYERS, ROUTED
 from .planted_truth import (
     EXCLUDED,
     FALSE,
+    NEITHER,
     OPEN,
     SUPPORTED,
     TRUE,
@@ -19,6 +21,7 @@ def _at(quantity: str, *layers: int) -> tuple[Place, ...]:
     return tuple(Place(f"{quantity}.negative", layer) for layer in layers)
 
 
+CONTROLS = ("baselines", "instability", "control_runs")
 STATES = ("linear_probes", "similarity")
 BELOW = tuple(
     place
@@ -181,6 +184,56 @@ PLANTED_WORLDS: dict[str, PlantedWorld] = {
             "a slower switch under a strong walk of training, so that its place is uncertain",
             runs.noisy_switch,
             SWITCHED,
+        ),
+        PlantedWorld(
+            "prior_learnt",
+            "the head learns the prior of answers; right answers of other questions do as well",
+            controls.prior_learnt,
+            SWITCHED | answers(H2=SUPPORTED),
+            "H2",
+            jump=True,
+            measures=CONTROLS,
+        ),
+        PlantedWorld(
+            "content_learnt",
+            "right answers of other questions as negatives bring nothing",
+            controls.content_learnt,
+            SWITCHED | answers(H2=EXCLUDED),
+            jump=True,
+            measures=CONTROLS,
+        ),
+        PlantedWorld(
+            "half_prior",
+            "right answers of other questions as negatives bring half of the gain",
+            controls.half_prior,
+            SWITCHED | answers(H2=NEITHER),
+            jump=True,
+            measures=CONTROLS,
+        ),
+        PlantedWorld(
+            "catapult",
+            "the gradient spikes at the jump, and a run at a quarter of the rate has neither",
+            controls.catapult,
+            SWITCHED | answers(H8=SUPPORTED),
+            "H8",
+            jump=True,
+            measures=CONTROLS,
+        ),
+        PlantedWorld(
+            "harmless_spike",
+            "the gradient spikes at the jump, and a run at a quarter of the rate jumps as well",
+            controls.harmless_spike,
+            SWITCHED | answers(H8=EXCLUDED),
+            jump=True,
+            measures=CONTROLS,
+        ),
+        PlantedWorld(
+            "slower_alone",
+            "a run at a quarter of the rate lacks the jump, and nothing was unstable",
+            controls.slower_alone,
+            SWITCHED | answers(H8=NEITHER),
+            jump=True,
+            measures=CONTROLS,
         ),
     )
 }  # fmt: skip

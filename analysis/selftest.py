@@ -22,7 +22,7 @@ from .results import Analysis
 from .series_change import SeriesChange
 from .settings import AnalysisSettings
 
-QUICK_WORLDS = ("mirage", "switch", "rerouting", "flat", "ramp")
+QUICK_WORLDS = ("mirage", "switch", "rerouting", "flat", "ramp", "catapult")
 """Worlds of the quick form, all of them cheap."""
 
 QUICK_DRAWS = 10

@@ -29,6 +29,8 @@ class AnalysisSettings:
     """Name of the run, copied into the findings."""
     made: Mapping[str, str | int | None] = field(default_factory=dict)
     """How the run was made, as its record says, copied into the findings."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Mode -> what to call its score, where the heads are checkpoints made elsewhere."""
     examples: int = 4
     """Questions shown row by row."""
 

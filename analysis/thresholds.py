@@ -54,6 +54,13 @@ FOLLOWS = 0.5
 """Least lower bound of the within-question correlation of score changes with how likely answers
 are without their question, for the changes to follow that prior."""
 
+NEAR_GAPS = 3.0
+"""Gaps between checkpoints within which the whole interval of a lead must lie to be with the jump:
+one for the place of each of the two, one for quantities that are not linear in one another."""
+
+NEAR_WIDTH = 0.5
+"""The same as a share of the jump's 10-90 width, where that is more: from its middle to its end."""
+
 LATER = 1.5
 """Factor by which the last common time of run and control lies beyond the run's jump before a
 control can be said to lack it: one that only jumps later has had the time to."""

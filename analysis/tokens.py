@@ -14,6 +14,9 @@ from .margin import margins
 from .results import MeasureResult, TokenView
 from .settings import AnalysisSettings
 
+MOST_HEADS = 16
+"""Attention heads whose rows are kept: those that moved most from the first step to the last."""
+
 ABOUT = (
     "Summed log-probabilities of the candidates of a few questions, chosen by when they turn right."
     " Examples to look at, no evidence."
@@ -36,16 +39,19 @@ def tokens(
     order = np.argsort(gain, kind="stable")
     at = np.unique(np.round(np.linspace(0, order.size - 1, settings.examples)).astype(int))
     steps = np.sort(np.asarray(arrays.steps(arrays.heads[-1])))
-    seen = _last_attention(arrays, steps, np.isin(arrays.rows.question, order[at]))
-    views = tuple(_view(arrays, int(question), steps, seen) for question in order[at][::-1])
-    return MeasureResult(*about, {"examples": settings.examples, "mode": mode}, tokens=views)
+    shown = np.isin(arrays.rows.question, order[at])
+    seen = _attention_rows(arrays, steps, shown, done)
+    views = tuple(_view(arrays, int(question), steps, seen, shown) for question in order[at][::-1])
+    used = {"examples": settings.examples, "mode": mode, "attention_heads": len(seen)}
+    return MeasureResult(*about, used, tokens=views)
 
 
 def _view(
     arrays: RunArrays,
     question: int,
     steps: Int[np.ndarray, " step"],
-    seen: Mapping[int, Float[np.ndarray, "step attention_head key"]] | None,
+    seen: Mapping[tuple[int, int], Float[np.ndarray, "step shown key"]],
+    shown: Bool[np.ndarray, " row"],
 ) -> TokenView:
     """Collect one question."""
     rows = np.flatnonzero(arrays.rows.question == question)
@@ -71,7 +77,7 @@ def _view(
                 "positive": _column(found, "positive", int(row)),
                 "negative": _column(found, "negative", int(row)),
                 "base": float(base[row]),
-                "attention": _attention(arrays, seen, int(row)),
+                "attention": _attention(arrays, seen, shown, int(row)),
             }
         )
     name = arrays.rows.question_ids[question]
@@ -85,36 +91,68 @@ def _column(found: Mapping[str, np.ndarray], head: str, row: int) -> list[float 
     return numbers(found[head][:, row]) if head in found else None
 
 
-def _last_attention(
-    arrays: RunArrays, steps: Int[np.ndarray, " step"], shown: Bool[np.ndarray, " row"]
-) -> dict[int, Float[np.ndarray, "step attention_head key"]] | None:
-    """Return the attention of the rows shown, in the last layer of the last head, by row.
+def _attention_rows(
+    arrays: RunArrays,
+    steps: Int[np.ndarray, " step"],
+    shown: Bool[np.ndarray, " row"],
+    done: Mapping[str, MeasureResult] | None,
+) -> dict[tuple[int, int], Float[np.ndarray, "step shown key"]]:
+    """Return the attention of the rows shown under the last head, by layer and attention head.
 
-    NaN at steps left out. One checkpoint is held at a time.
+    NaN at steps left out. One layer of one checkpoint is held at a time.
     """
-    head, layer = arrays.heads[-1], max(arrays.layers, default=-1)
-    if not arrays.attention_heads or layer < 0:
-        return None
+    head = arrays.heads[-1]
+    if not arrays.attention_heads or max(arrays.layers, default=-1) < 0:
+        return {}
     _, kept = sorted_steps(arrays, head)
-    path = np.stack([arrays.attention_row_at(head, int(step), layer)[shown] for step in kept])
-    seen = np.full((steps.size, *path.shape[1:]), np.nan, dtype=path.dtype)
     _, here, there = np.intersect1d(steps, kept, return_indices=True)
-    seen[here] = path[there]
-    return {int(row): seen[:, at] for at, row in enumerate(np.flatnonzero(shown))}
+    found: dict[tuple[int, int], np.ndarray] = {}
+    for layer, heads in _moved_most(arrays, done).items():
+        path = np.stack(
+            [arrays.attention_row_at(head, int(s), layer)[shown][:, heads] for s in kept]
+        )
+        seen = np.full((steps.size, *path.shape[1:]), np.nan, dtype=path.dtype)
+        seen[here] = path[there]
+        found |= {(layer, one): seen[:, :, at] for at, one in enumerate(heads)}
+    return found
+
+
+def _moved_most(
+    arrays: RunArrays, done: Mapping[str, MeasureResult] | None
+) -> dict[int, list[int]]:
+    """Choose attention heads by how far they drifted at the end; without that, the last layer's."""
+    name = f"attention_js.{arrays.heads[-1]}"
+    maps = (
+        [one for one in done["attention"].maps if one.id == name]
+        if done and "attention" in done
+        else []
+    )
+    if not maps:
+        return {max(arrays.layers): list(range(min(arrays.attention_heads, MOST_HEADS)))}
+    drift = [(row[-1] if row[-1] is not None else -1.0) for row in maps[0].values]
+    most = np.argsort(-np.asarray(drift, dtype=np.float64), kind="stable")[:MOST_HEADS]
+    chosen: dict[int, list[int]] = {}
+    for layer, one in sorted(tuple(map(int, maps[0].row_labels[i].split("."))) for i in most):
+        chosen.setdefault(layer, []).append(one)
+    return chosen
 
 
 def _attention(
     arrays: RunArrays,
-    seen: Mapping[int, Float[np.ndarray, "step attention_head key"]] | None,
+    seen: Mapping[tuple[int, int], Float[np.ndarray, "step shown key"]],
+    shown: Bool[np.ndarray, " row"],
     row: int,
 ) -> list[dict[str, Any]]:
-    """Return the row's attention in the attention head that moved most."""
-    if seen is None:
+    """Return the row's attention in every attention head that was kept, to four decimals."""
+    if not seen:  # a run of scores alone has no keys to count
         return []
-    path = seen[row][:, :, : int(arrays.key_length()[row])]
-    kept = path[np.isfinite(path).all(axis=(1, 2))]
-    if not len(kept):
-        return []
-    most = int(np.argmax(np.abs(kept[-1] - kept[0]).sum(axis=-1)))
-    values = [numbers(step) for step in path[:, most]]
-    return [{"layer": max(arrays.layers), "attention_head": most, "values": values}]
+    at, keys = int(np.flatnonzero(shown).searchsorted(row)), int(arrays.key_length()[row])
+    return [
+        {
+            "layer": layer,
+            "attention_head": one,
+            "head": arrays.heads[-1],
+            "values": [numbers(step) for step in np.round(path[:, at, :keys].astype(float), 4)],
+        }
+        for (layer, one), path in seen.items()
+    ]

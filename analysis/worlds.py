@@ -11,6 +11,7 @@ from critical_phase.errors import ConfigError
 from .causal_evidence import Intervention
 from .control_run import ControlRun
 from .inputs import Rows
+from .llc_series import LlcSeries
 from .planted_arrays import (
     adapters_of,
     attention_of,
@@ -21,6 +22,7 @@ from .planted_arrays import (
     sparsity_of,
 )
 from .planted_contexts import contexts_of, effects_of
+from .read_out import ReadOut
 
 World = Literal[
     "switch",
@@ -60,6 +62,10 @@ class PlantedRun:
     """Training log of a head where it is planted."""
     controls: tuple[ControlRun, ...] = ()
     """Other trainings that differ in one planned thing."""
+    coefficients: dict[str, LlcSeries] = field(default_factory=dict)
+    """Learning coefficients of a head where they are planted."""
+    unembedding: ReadOut | None = None
+    """Read-out of the base where one is planted."""
 
     def steps(self, head: str) -> Int[np.ndarray, " step"]:
         """Return the steps, the same for every head."""
@@ -131,6 +137,13 @@ class PlantedRun:
             "entropy_rest": np.swapaxes(entropy, 2, 3),
         }
 
+    def head_values(
+        self, head: str
+    ) -> dict[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """Return what of attention heads a test put there."""
+        prefix = f"heads/{head}/"
+        return {k.removeprefix(prefix): v for k, v in self.tables.items() if k.startswith(prefix)}
+
     def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:
         """Return the stored sparsity metrics."""
         prefix = f"sparsity/{head}/"
@@ -173,6 +186,14 @@ class PlantedRun:
         """Return the planted side effects."""
         prefix = f"effects/{head}/"
         return {k.removeprefix(prefix): v for k, v in self.tables.items() if k.startswith(prefix)}
+
+    def read_out(self) -> ReadOut | str:
+        """Return the planted read-out."""
+        return self.unembedding or "no unembedding was planted"
+
+    def local_learning(self, head: str) -> LlcSeries | None:
+        """Return the planted learning coefficients."""
+        return self.coefficients.get(head)
 
     def training_log(self, head: str) -> dict[str, np.ndarray]:
         """Return the planted log, else a falling loss."""

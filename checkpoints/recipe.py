@@ -8,13 +8,14 @@ weight decay, gradients clipped at norm 1, constant rate 1e-4 without warm-up, b
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
 from critical_phase.checkpoints.lora_options import check_lora
+from critical_phase.checkpoints.withheld import Withheld
 from critical_phase.errors import ConfigError
 
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
@@ -51,6 +52,8 @@ class Recipe:
     """Type of the base's weights, float32 or bfloat16; adapters are float32."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    withheld: Withheld | None = None
+    """What a training-time test withholds, for a window of steps; None for ordinary training."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything."""
@@ -86,11 +89,21 @@ class Recipe:
                 f"a warm-up of {self.warmup} steps leaves none of {self.steps}",
                 fix="give fewer steps of warm-up",
             )
+        if self.withheld is not None and self.withheld.window[1] > self.steps:
+            low, high = self.withheld.window
+            raise ConfigError(
+                f"the window {low}:{high} ends after the last of {self.steps} steps",
+                fix=f"end it at {self.steps} or before",
+            )
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as plain JSON values for files."""
-    return {**asdict(recipe), "targets": list(recipe.targets), "lora": dict(recipe.lora)}
+    plain = asdict(replace(recipe, withheld=None))
+    # Absent, not null: heads that were trained before such tests existed are the same heads.
+    del plain["withheld"]
+    found = {**plain, "targets": list(recipe.targets), "lora": dict(recipe.lora)}
+    return found if recipe.withheld is None else {**found, "withheld": recipe.withheld.values()}
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -14,6 +14,7 @@ from critical_phase.checkpoints.recipe import Recipe, learning_rate
 from critical_phase.checkpoints.repeatable import repeatable
 from critical_phase.checkpoints.training_log import LogRow
 from critical_phase.checkpoints.training_state import State
+from critical_phase.checkpoints.withholding import withholding
 from critical_phase.errors import CheckpointError, ConfigError
 
 
@@ -54,6 +55,7 @@ class TrainingLoop:
             weight_decay=recipe.weight_decay,
         )
         self._registry = _aliases(self.adapter, self.parameters.values())
+        self._withholding = withholding(recipe.withheld, self.adapter, self.parameters)
 
     def advance(self) -> LogRow:
         """Take one optimizer step.
@@ -67,8 +69,13 @@ class TrainingLoop:
         tokens = sum(map(_predicted, batch))
         self._optimizer.zero_grad(set_to_none=True)
         rank = self.processes.rank
-        with step_generator(recipe, self._seed, step, rank), repeatable(self.device):
+        with (
+            step_generator(recipe, self._seed, step, rank),
+            repeatable(self.device),
+            self._withholding.reading(step),
+        ):
             loss = self._backward(batch, tokens)
+        self._withholding.before_update(step)
         parameters = list(self.parameters.values())
         loss = self.processes.add_up(parameters, loss)
         norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -77,6 +84,7 @@ class TrainingLoop:
             group["lr"] = lr
         before = [p.detach().clone() for p in parameters]
         self._optimizer.step()
+        self._withholding.after_update(step)
         self.step = step
         return LogRow(
             step=step,

@@ -15,6 +15,7 @@ from critical_phase.probes.estimate import Estimate, estimate
 from critical_phase.probes.export import DTYPES, Exported, export_file
 from critical_phase.probes.export_formats import FORMATS
 from critical_phase.probes.finite import NonFinite, non_finite_files
+from critical_phase.probes.head_site import prove_heads
 from critical_phase.probes.hooks import Hook, Hooks
 from critical_phase.probes.in_training import LiveCollection, LiveReport
 from critical_phase.probes.neutral_texts import NeutralTexts, encode_texts
@@ -103,6 +104,7 @@ __all__ = [
     "make_units",
     "non_finite_files",
     "own_collector",
+    "prove_heads",
     "read_activations",
     "read_attrs",
     "read_effects",

@@ -16,6 +16,8 @@ class Components:
 
     blocks: tuple[nn.Module, ...]
     attention: Each
+    attention_out: Each
+    """The output projection of each attention: its input is what the heads give."""
     mid: Each
     """What reads the residual stream between attention and MLP."""
     mlp: Each
@@ -41,6 +43,8 @@ _STEMS = (
 )
 # Of a block, the first that is there: GPT-Neo keeps its attention inside `attn`.
 _ATTENTION = ("self_attn", "attn.attention", "attn", "attention")
+# Of an attention: Llama and most others; OPT and GPT-Neo; GPT-2; GPT-NeoX and Phi.
+_ATTENTION_OUT = ("o_proj", "out_proj", "c_proj", "dense", "wo")
 _MLP = ("mlp", "feed_forward")
 _MLP_OUT = ("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h", "fc2")
 # What reads the stream after attention. Gemma 2's post_attention_layernorm is applied to
@@ -70,9 +74,11 @@ def table_components(model: nn.Module, *, partly: bool = False) -> Components | 
         unembed = output_embeddings(model)
         if not isinstance(blocks, nn.ModuleList) or norm is None or unembed is None:
             continue
+        attention = _each(blocks, _ATTENTION)
         found = Components(
             blocks=tuple(blocks),
-            attention=_each(blocks, _ATTENTION),
+            attention=attention,
+            attention_out=_outs(attention),
             mid=tuple(map(_mid, blocks)),
             mlp=_each(blocks, _MLP),
             mlp_out=_each(blocks, _MLP_OUT),
@@ -104,9 +110,12 @@ def adapter_components(model: nn.Module) -> Components | None:
     each = _of_blocks(component, blocks)
     mids = zip(map(_mid, blocks), each("ln2"), strict=True)
     outs = zip(each("mlp.out"), _each(blocks, _MLP_OUT), strict=True)
+    attention = each("attn")
+    projections = zip(each("attn.o"), _outs(attention), strict=True)
     return Components(
         blocks=tuple(blocks),
-        attention=each("attn"),
+        attention=attention,
+        attention_out=tuple(theirs or ours for theirs, ours in projections),
         mid=tuple(ours or theirs for ours, theirs in mids),
         mlp=each("mlp"),
         mlp_out=tuple(theirs or ours for theirs, ours in outs),
@@ -164,6 +173,11 @@ def _adapter(model: nn.Module) -> Any:
 
 def _each(blocks: nn.ModuleList, names: tuple[str, ...]) -> Each:
     return tuple(_first(block, names) for block in blocks)
+
+
+def _outs(attention: Each) -> Each:
+    """Find the output projection inside each attention, by name."""
+    return tuple(None if one is None else _first(one, _ATTENTION_OUT) for one in attention)
 
 
 def _first(block: nn.Module, names: tuple[str, ...]) -> nn.Module | None:

@@ -59,10 +59,11 @@ class Batch:
     def read_slots(self) -> Tensor:
         """Every slot that is read or predicts a token, counted over all lines, in order [k]."""
         slots = self.inputs["input_ids"].shape[1]
-        predict = self.source[0] * slots + self.source[1]
-        if not self.ends.numel():
-            return predict.unique()
-        return torch.cat([predict, (self.owner[:, None] * slots + self.ends).reshape(-1)]).unique()
+        read = [self.source[0] * slots + self.source[1]]
+        if self.ends.numel():
+            read.append((self.owner[:, None] * slots + self.ends).reshape(-1))
+        found: Tensor = torch.unique(torch.cat(read))
+        return found
 
     @cached_property
     def among(self) -> Tensor:

@@ -7,6 +7,8 @@ from critical_phase.errors import ConfigError
 from critical_phase.probes.attention import Attention
 from critical_phase.probes.collector import Collector, Coordinate, Scene, version_of
 from critical_phase.probes.collector_check import check_built
+from critical_phase.probes.head_importance import HeadImportance
+from critical_phase.probes.head_output import HeadOutput
 from critical_phase.probes.lora_hidden import LoraHidden
 from critical_phase.probes.margin_gradient import MarginGradient
 from critical_phase.probes.residual import Residual
@@ -21,6 +23,8 @@ COLLECTORS: dict[str, type[Collector]] = {
     "residual_sparsity": ResidualSparsity,
     "lora_hidden": LoraHidden,
     "margin_gradient": MarginGradient,
+    "head_output": HeadOutput,
+    "head_importance": HeadImportance,
 }
 
 

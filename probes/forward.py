@@ -98,7 +98,7 @@ def one_pass(
     for listener in collectors:
         listener.start(batch)
     continued = after_stem(stem, batch)
-    cache = continued.get("past_key_values")
+    cache: Any = continued.get("past_key_values")
     if cache is None and batch.then is not None:
         cache = new_cache(model, windowed=True)
         continued = {"past_key_values": cache, "use_cache": True}

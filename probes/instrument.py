@@ -22,6 +22,7 @@ from critical_phase.probes.collector import (
 )
 from critical_phase.probes.collectors import COLLECTORS, build, coordinates_of
 from critical_phase.probes.forward import after_stem, allocate, forward_all, read_stem
+from critical_phase.probes.head_site import HEAD_READERS, prove_heads
 from critical_phase.probes.last_mlp import LastMlpChoice, choose_last_mlp
 from critical_phase.probes.layout import (
     LayoutChoice,
@@ -119,7 +120,10 @@ def prepare(
         offers = score_packers(scene, settings)
         chosen, choice = choose_score_layout(scene, offers, naive, asked=settings.layout)
         return _build(scene, chosen, choice, settings, calibration)
-    proved = check_sites(model, scene.sites, next(naive.alone([0])).inputs)
+    inputs = next(naive.alone([0])).inputs
+    proved = check_sites(model, scene.sites, inputs)
+    if settings.own_collectors or HEAD_READERS & set(settings.collectors):
+        proved = prove_heads(model, proved, inputs, scene.attention_heads)
     scene = replace(scene, sites=proved)
     packed = make_packer(scene, "packed", settings.batch_tokens)
     # The gate compares what the model computes, so it must not round to the storage type.

@@ -5,25 +5,21 @@ both summed over their tokens. The rows go through the model once more, with gra
 and with no other instrument attached, so what was collected before does not change.
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from critical_phase.errors import CheckpointError, ConfigError
+from critical_phase.errors import ConfigError
 from critical_phase.probes.batches import Batch, Packer
 from critical_phase.probes.collector import Arrays, Coordinate, Dataset, Scene
-from critical_phase.probes.forward import attached, in_batches
 from critical_phase.probes.hooks import Hook, Hooks
-from critical_phase.probes.layout import TOLERANCES
-from critical_phase.probes.margin import Margins, margins
+from critical_phase.probes.margin_pass import MarginPass
 from critical_phase.probes.plan import POSITIONS
 from critical_phase.probes.positions import Positions
 from critical_phase.probes.residual import stream_modules
-from critical_phase.probes.scoring import Scorer, Scores, token_logprobs
+from critical_phase.probes.scoring import Scores
 
 HOOK_NAME = "blocks.{layer}.hook_resid_post; layer -1 is blocks.0.hook_resid_pre"
 _SHARED, _NEVER = POSITIONS
@@ -59,6 +55,7 @@ class MarginGradient:
             for index, module in enumerate(stream_modules(scene))
         ]
         self._values: dict[int, Tensor] = {}
+        self._pass: MarginPass | None = None
         self._start: Tensor | None = None
         self._batch: Batch | None = None
         self._positions: Positions | None = None
@@ -111,9 +108,9 @@ class MarginGradient:
                 target[:, :, place].index_copy_(1, rows, values)
                 continue
             # Rows of one line share the vector: it counts once. Lines of one question add up.
-            _, first = np.unique(self._batch.owner.cpu().numpy(), return_index=True)
-            leaders = torch.from_numpy(self._leader[self._batch.rows[first]])
-            target[:, :, place].index_add_(1, leaders, values[:, torch.from_numpy(first)])
+            assert self._pass is not None
+            first, leaders = self._pass.leading(self._batch.rows, self._batch.owner)
+            target[:, :, place].index_add_(1, leaders, values[:, first])
 
     def second_pass(self, packer: Packer, scores: Scores, arrays: Arrays) -> None:
         """Send all rows through the model again and take gradients.
@@ -121,38 +118,25 @@ class MarginGradient:
         Raises:
             CheckpointError: The second pass gives other scores than the first.
         """
-        plan, found = self._scene.plan, margins(self._scene.plan, scores.logprob_sum)
-        firsts = np.array([rows[0] for rows in plan.rows_of])
-        self._leader = firsts[plan.question]
-        """First row of each row's question."""
-        scorer = Scorer(self._scene.sites.unembed, plan.rows)
+        self._pass = MarginPass(self._scene, scores)
         arrays["margin_gradient"].zero_()
-        with _frozen(self._scene.model), attached([scorer, self]), torch.enable_grad():
-            in_batches(packer, lambda batch: self._one(batch, scorer, scores, found, arrays))
+        self._pass.run(packer, self, arrays)
         if _SHARED in self._names:
             place = self._names.index(_SHARED)
-            leader = torch.from_numpy(self._leader)
+            leader = torch.from_numpy(self._pass.leader)
             for layer in arrays["margin_gradient"]:  # one at a time: a copy of all may be large
                 layer[:, place] = layer[leader, place]
+        found = self._pass.margins
         arrays["margin"].copy_(torch.from_numpy(found.value))
         arrays["margin_sign"].copy_(torch.from_numpy(found.sign))
         arrays["margin_tied"].copy_(torch.from_numpy(found.tied))
 
-    def _one(
-        self, batch: Batch, scorer: Scorer, scores: Scores, found: Margins, arrays: Arrays
-    ) -> None:
-        self.start(batch)
-        scorer.start(batch)
-        logits = self._scene.model(**batch.inputs).logits
-        local, source, token, _ = batch.targets
-        taken = token_logprobs(logits[0], torch.from_numpy(source), torch.from_numpy(token))
-        self._check(batch, local, taken, scores)
-        sign = torch.from_numpy(found.sign[batch.rows[local]]).to(taken)
+    def differentiate(self, margin: Tensor) -> None:
+        """Take the gradient of the first layer; those of later ones are read on its way."""
         assert self._start is not None
-        (at_start,) = torch.autograd.grad((taken * sign).sum(), self._start)
+        (at_start,) = torch.autograd.grad(margin, self._start)
         self._take(0, at_start)
         self._start = None
-        self.store(arrays)
 
     def _watch(self, index: int, x: Tensor) -> Tensor | None:
         """Begin the graph at the first layer, and read the gradient of later ones on its way."""
@@ -166,29 +150,3 @@ class MarginGradient:
         assert self._positions is not None
         with torch.no_grad():
             self._values[index] = self._positions.read(gradient).float()
-
-    def _check(self, batch: Batch, local: np.ndarray, taken: Tensor, scores: Scores) -> None:
-        values = taken.detach().double().cpu().numpy()
-        again = np.bincount(local, values, minlength=len(batch.rows))
-        before = scores.logprob_sum[batch.rows]
-        gap = float((np.abs(again - before) / np.maximum(np.abs(before), 1.0)).max())
-        limit = TOLERANCES.get(self._scene.model.dtype, 1e-4)  # type: ignore[call-overload]
-        if not gap <= limit:
-            raise CheckpointError(
-                f"the pass with gradients gives other scores: they differ by {gap:.1e} "
-                f"(limit {limit:.0e})",
-                fix="collect without margin_gradient",
-            )
-
-
-@contextlib.contextmanager
-def _frozen(model: torch.nn.Module) -> Iterator[None]:
-    """Keep gradients from the weights for the length of a block: they are not wanted."""
-    moving = [p for p in model.parameters() if p.requires_grad]
-    for parameter in moving:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in moving:
-            parameter.requires_grad_(True)

@@ -60,14 +60,14 @@ class MidPoint:
         if torch.equal(mid, pre):
             return "attention and MLP read the same stream: the block is parallel"
         before, after = self._outputs[: self._before], self._outputs[self._before :]
-        if not any(_added(pre, part, mid) for part in before):
+        if not any(is_added(pre, part, mid) for part in before):
             return "what it reads is not the block's input plus a part's output"
-        if not any(_added(mid, part, post) for part in after):
+        if not any(is_added(mid, part, post) for part in after):
             return "the block's output is not what it reads plus a part's output"
         return ""
 
 
-def _added(start: Tensor, part: Any, end: Tensor) -> bool:
+def is_added(start: Tensor, part: Any, end: Tensor) -> bool:
     """Tell whether `end` is `start` plus a constant times `part`, up to rounding."""
     if not isinstance(part, Tensor) or part.numel() != start.numel():
         return False

@@ -14,6 +14,7 @@ _READERS = {
     "hook_resid_mid": ("residual",),
     "hook_resid_post": _STREAM,
     "attn.hook_pattern": ("attention",),
+    "attn.hook_z": ("head_output", "head_importance"),
     "mlp.hook_post": ("sparsity",),
 }
 
@@ -58,6 +59,11 @@ def _of_block(model: nn.Module, found: Sites, i: int) -> Iterator[Site]:
     if found.attention:
         path = found.paths[f"blocks.{i}.attn"]
         yield _site(i, "attn.hook_pattern", path, "inside", pattern)
+    if found.attention_out:
+        path, width = found.paths[f"blocks.{i}.attn.o"], _inputs(found.attention_out[i])
+        values = f"line, token, attention_head={heads}, d_head"
+        shape = values if width is None else f"{values}={width // heads}"
+        yield _site(i, "attn.hook_z", path, "input", shape)
     if found.mid:
         yield _site(i, "hook_resid_mid", found.paths[f"blocks.{i}.ln2"], "input", stream)
     if found.mlp_out:
@@ -72,8 +78,14 @@ def _site(block: int, name: str, module: str, side: str, shape: str) -> Site:
 
 
 def _width(module: nn.Module) -> str:
-    """Name the width of what goes into a linear map; GPT-2's are stored the other way round."""
+    """Name the width of what goes into the last map of an MLP."""
+    width = _inputs(module)
+    return "d_mlp" if width is None else f"d_mlp={width}"
+
+
+def _inputs(module: nn.Module) -> int | None:
+    """Return the width of what goes into a linear map; GPT-2's are stored the other way round."""
     weight = getattr(module, "weight", None)
     if weight is None:
-        return "d_mlp"
-    return f"d_mlp={weight.shape[0 if type(module).__name__ == 'Conv1D' else 1]}"
+        return None
+    return int(weight.shape[0 if type(module).__name__ == "Conv1D" else 1])

@@ -10,6 +10,7 @@ from critical_phase.probes.architecture import Components, Each, get_module, out
 PARTS = {
     "blocks.{block}": "a transformer block",
     "blocks.{block}.attn": "its attention",
+    "blocks.{block}.attn.o": "the output projection of its attention",
     "blocks.{block}.ln2": "what reads the residual stream between attention and MLP",
     "blocks.{block}.mlp": "its MLP",
     "blocks.{block}.mlp.out": "the last linear map of its MLP",
@@ -73,6 +74,7 @@ def user_components(model: nn.Module, paths: Mapping[str, str]) -> Components:
     return Components(
         blocks=tuple(blocks),
         attention=each("blocks.{block}.attn"),
+        attention_out=each("blocks.{block}.attn.o"),
         mid=each("blocks.{block}.ln2"),
         mlp=each("blocks.{block}.mlp"),
         mlp_out=each("blocks.{block}.mlp.out"),

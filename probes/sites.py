@@ -21,11 +21,13 @@ from critical_phase.probes.site_paths import user_components
 
 _NAMES = {
     "attention": "blocks.{block}.attn.hook_pattern",
+    "attention_out": "blocks.{block}.attn.hook_z",
     "mid": "blocks.{block}.hook_resid_mid",
     "mlp_out": "blocks.{block}.mlp.hook_post",
 }
 _WITHOUT = {
     "attention": "collect without attention",
+    "attention_out": "collect without head_output and head_importance",
     "mid": "collect the residual stream before and after blocks alone",
     "mlp_out": "collect without sparsity",
 }
@@ -51,6 +53,9 @@ class Sites:
     """`user`, `table` or `transformer_lens`: who knew the names."""
     mid: tuple[nn.Module, ...] = ()
     """One module per block; its input is `blocks.i.hook_resid_mid`. May be empty."""
+    attention_out: tuple[nn.Module, ...] = ()
+    """Output projection of each attention; its input is `blocks.i.attn.hook_z`, the attention
+    heads side by side. May be empty. Proved by `prove_heads`."""
     missing: dict[str, str] = field(default_factory=dict)
     """Name with `{block}` of a site that some block lacks -> why."""
 
@@ -92,7 +97,7 @@ def need(model: nn.Module, found: Sites, part: str) -> None:
     Args:
         model: For its name.
         found: Its sites.
-        part: `attention`, `mid` or `mlp_out`.
+        part: `attention`, `attention_out`, `mid` or `mlp_out`.
 
     Raises:
         CheckpointError: Some block lacks it; says which and why.
@@ -125,7 +130,7 @@ def check_sites(model: nn.Module, found: Sites, inputs: dict[str, Any]) -> Sites
     hooks = [Hook(module, "input", before[i].append) for i, module in enumerate(chain)]
     hooks += [Hook(module, "output", after[i].append) for i, module in enumerate(chain)]
     calls: dict[str, list[list[Any]]] = {}
-    for part in ("attention", "mlp_out"):
+    for part in ("attention", "attention_out", "mlp_out"):
         calls[part] = [[] for _ in getattr(found, part)]
         pairs = zip(getattr(found, part), calls[part], strict=True)
         hooks += [Hook(module, "output", made.append) for module, made in pairs]
@@ -211,6 +216,7 @@ def _sites(model: nn.Module, found: Components, source: str) -> Sites:
     for part, kind, modules in (
         ("blocks", "blocks.{}", found.blocks),
         ("attention", "blocks.{}.attn", found.attention),
+        ("attention_out", "blocks.{}.attn.o", found.attention_out),
         ("mid", "blocks.{}.ln2", found.mid),
         ("mlp", "blocks.{}.mlp", found.mlp),
         ("mlp_out", "blocks.{}.mlp.out", found.mlp_out),
@@ -229,6 +235,7 @@ def _sites(model: nn.Module, found: Components, source: str) -> Sites:
         paths=paths,
         source=source,
         mid=parts["mid"],
+        attention_out=parts["attention_out"],
         missing=missing,
     )
 

@@ -77,7 +77,16 @@ def _lora_hidden(shape: Shape) -> int:
 def _margin_gradient(shape: Shape) -> int:
     layers, rows = shape.blocks + 1, shape.plan.rows
     positions = len(set(shape.settings.read_positions) - {POSITIONS[1]})
-    return layers * rows * positions * shape.width * 4 + rows * 12
+    return layers * rows * positions * shape.width * 4 + rows * 12 + 3 * _PER_DATASET
+
+
+def _head_output(shape: Shape) -> int:
+    positions = len(shape.settings.read_positions)
+    return shape.blocks * shape.plan.rows * positions * shape.heads * 4 * 2 + 2 * _PER_DATASET
+
+
+def _head_importance(shape: Shape) -> int:
+    return shape.blocks * shape.plan.rows * shape.heads * 4 + _PER_DATASET
 
 
 SIZES: dict[str, Callable[[Shape], int]] = {
@@ -87,6 +96,8 @@ SIZES: dict[str, Callable[[Shape], int]] = {
     "residual_sparsity": _residual_sparsity,
     "lora_hidden": _lora_hidden,
     "margin_gradient": _margin_gradient,
+    "head_output": _head_output,
+    "head_importance": _head_importance,
 }
 
 

@@ -40,6 +40,8 @@ OF_COLLECTORS = {
     "sparsity": ("sparsity",),
     "residual_sparsity": ("residual_sparsity",),
     "margin_gradient": ("margin_gradient",),
+    "head_output": ("head_output_norm",),
+    "head_importance": ("head_importance",),
 }
 """Datasets of which a collector that `unit_key` names leaves at least one."""
 TOGETHER = (

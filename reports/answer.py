@@ -79,7 +79,9 @@ def answer(findings: Json, heads: Sequence[str] = ()) -> Answer:
         chips=tuple(_chip(item) for item in findings.get("verdicts") or ()),
         controls=tuple(_control(item) for item in findings.get("controls") or ()),
         warnings=tuple(scrub(str(item)) for item in findings.get("warnings") or ()),
-        note=one_head(heads or _scored(findings)),
+        note=" ".join(
+            text for text in (elsewhere(findings), one_head(heads or _scored(findings))) if text
+        ),
     )
 
 
@@ -87,6 +89,14 @@ def _scored(findings: Json) -> tuple[str, ...]:
     """Tell the heads from the scores, for checkpoints made elsewhere, whose run names none."""
     found = set(findings.get("accuracy") or ())
     return tuple(head for head, modes in MODES_OF.items() if found & {*modes, "likra"})
+
+
+def elsewhere(findings: Json) -> str:
+    """Say what sft is where the positive head is a series that was made elsewhere."""
+    name = (findings.get("names") or {}).get("sft")
+    if not name:
+        return ""
+    return f"sft is the score of {scrub(str(name))} alone, a series made elsewhere."
 
 
 def one_head(heads: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from critical_phase.errors import StoreError
 from critical_phase.reports import figures, page, payload, policy, tables
 from critical_phase.reports.elements import Measure, measure_from_json
 from critical_phase.reports.load import Json, read_json
-from critical_phase.reports.sections import Section, charts
+from critical_phase.reports.panels import charts
+from critical_phase.reports.section import Section
 from critical_phase.reports.style import slug
 
 NAME = "compare.json"
@@ -31,7 +32,7 @@ def write_compare_page(folder: Path) -> Path:
     value = read_json(path)
     found = measure_from_json(value, str(path))
     section = Section(
-        "comparison", found.measure, found.title, found.about, found,
+        "comparison", found.measure, found.title, found.about, "", found,
         charts("compare", found.curves), (),
     )  # fmt: skip
     for name, text in _files(section, found).items():

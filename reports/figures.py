@@ -15,8 +15,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from critical_phase.reports.elements import Curve, Map, Numbers
-from critical_phase.reports.sections import ROW_NAMES, Chart, MapFigure, panel_title
+from critical_phase.reports.panels import ROW_NAMES, Chart, MapFigure, panel_title
 from critical_phase.reports.style import PRINT, layer_colour, line_style, palette_name
+from critical_phase.reports.svg_cells import short_cells
 
 RASTER_ABOVE = 2000
 """Cells above which a map is drawn as an image inside the SVG."""
@@ -46,11 +47,11 @@ def chart_svg(chart: Chart, jump: Jump | None) -> str:
             axes.set_yscale("log")
         references = dict(pair for curve in chart.curves for pair in curve.references)
         _draw_references(axes, references)
-        axes.set(title=chart.title, xlabel="step", ylabel=_short_unit(chart.unit))
+        axes.set(title=chart.title, xlabel="step", ylabel=short_unit(chart.unit))
         axes.grid(axis="y", zorder=0)
         _examples_axis(axes, chart.curves)
         _finish(figure, axes, rows, wide=not references)
-        return _svg(figure, chart.id)
+        return svg_of(figure, chart.id)
 
 
 def maps_svg(figure: MapFigure) -> str:
@@ -72,11 +73,11 @@ def maps_svg(figure: MapFigure) -> str:
         if mesh is not None:
             bar = canvas.colorbar(mesh, ax=list(panels), fraction=0.05, shrink=0.9, pad=0.02)
             bar.outline.set_visible(False)
-            bar.set_label(_short_unit(figure.unit), fontsize=8)
+            bar.set_label(short_unit(figure.unit), fontsize=8)
             bar.ax.tick_params(length=2)
         if len(figure.maps) > 1:
             canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=11)
-        return _svg(canvas, figure.id)
+        return short_cells(svg_of(canvas, figure.id))
 
 
 def _finish(figure: Figure, axes: Axes, rows: int, *, wide: bool) -> None:
@@ -110,7 +111,8 @@ def as_inline(svg: str, *, digits: int) -> str:
     return _shorten(svg[svg.index("<svg") :], digits)
 
 
-def _svg(figure: Figure, prefix: str) -> str:
+def svg_of(figure: Figure, prefix: str) -> str:
+    """Write a figure without date, maker and ids that another could share."""
     FigureCanvasSVG(figure)
     stream = io.StringIO()
     with warnings.catch_warnings():
@@ -134,13 +136,13 @@ def _draw_curve(axes: Axes, curve: Curve, rank: int, layers: Sequence[int]) -> N
         colour, dashes = layer_colour(layers.index(curve.layer), len(layers), dark=False), ()
     steps = np.array(curve.steps)
     sns.lineplot(
-        x=steps, y=_floats(curve.value), ax=axes, color=colour, label=curve.label,
+        x=steps, y=floats(curve.value), ax=axes, color=colour, label=curve.label,
         estimator=None, errorbar=None, legend=False, zorder=3,
         linestyle=(0, dashes) if dashes else "-",
     )  # fmt: skip
     if curve.low is not None and curve.high is not None:
         axes.fill_between(
-            steps, _floats(curve.low), _floats(curve.high), color=colour, alpha=0.15, linewidth=0,
+            steps, floats(curve.low), floats(curve.high), color=colour, alpha=0.15, linewidth=0,
         )  # fmt: skip
 
 
@@ -159,7 +161,7 @@ def _draw_references(axes: Axes, references: dict[str, float]) -> None:
 
 
 def _draw_map(axes: Axes, item: Map, figure: MapFigure) -> matplotlib.cm.ScalarMappable:
-    values = np.array([_floats(row) for row in item.values]).reshape(len(item.row_labels), -1)
+    values = np.array([floats(row) for row in item.values]).reshape(len(item.row_labels), -1)
     low, high = figure.limits
     sns.heatmap(
         values, ax=axes, vmin=low, vmax=high, cmap=palette_name(figure.diverging), cbar=False,
@@ -215,7 +217,8 @@ def _examples_axis(axes: Axes, curves: Sequence[Curve]) -> None:
         top.spines["top"].set_visible(False)
 
 
-def _short_unit(unit: str) -> str:
+def short_unit(unit: str) -> str:
+    """Cut a long unit at its first comma or bracket."""
     return unit if len(unit) <= 42 else unit.split(",")[0].split("(")[0].strip()[:42]
 
 
@@ -224,5 +227,6 @@ def _thin(size: int, most: int) -> list[int]:
     return list(range(0, size, stride))
 
 
-def _floats(values: Numbers) -> np.ndarray:
+def floats(values: Numbers) -> np.ndarray:
+    """Turn numbers into an array, NaN for none."""
     return np.array([np.nan if v is None else v for v in values], dtype=float)

@@ -52,6 +52,7 @@ def jump_facts(findings: Json) -> tuple[Fact, ...]:
         one_run(findings),
         _only(jump),
         _posterior(jump),
+        _beside(findings),
         margin_fact(jump),
     )
     return tuple(row for row in rows if row[1] and NONE not in row[1])
@@ -118,6 +119,25 @@ def _posterior(jump: Json) -> Fact:
         f"steps {number(pair[0])} to {number(pair[1])}",
         "where the exact posterior puts a single step between two levels: outside the interval"
         " above, so accuracy also moves before or after its fastest part, or is no single step",
+    )
+
+
+def _beside(findings: Json) -> Fact:
+    """Count what changes abruptly before, with and after the jump, and what cannot be told."""
+    name, jump = "Other abrupt changes", findings.get("jump") or {}
+    orders = [str(change.get("order") or "") for change in findings.get("changes") or ()]
+    known = [f"{orders.count(word)} {word} it" for word in ("before", "with", "after")]
+    lost, near = orders.count("unresolved"), jump.get("near_steps")
+    if not any(orders) or near is None:
+        return (name, "", "")
+    text = ", ".join(said for said in known if not said.startswith("0 "))
+    lost_text = f"order not resolved for {lost}" if lost else ""
+    return (
+        name,
+        "; ".join(part for part in (text, lost_text) if part),
+        f"with it: the whole interval of the lead within {brief(near, 2)} steps of the jump (half"
+        " its width or three checkpoint intervals, the more); not resolved: neither that nor"
+        " beyond zero",
     )
 
 

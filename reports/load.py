@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from critical_phase.errors import StoreError
+from critical_phase.reports.causes_shapes import Causes
 from critical_phase.reports.elements import Measure, measure_from_json
 
 Json = dict[str, Any]
@@ -21,6 +22,8 @@ class Results:
     """Contents of `analysis/findings.json`."""
     measures: dict[str, Measure]
     """Measure name -> its numbers, for every file found."""
+    causes: Causes | None = None
+    """What interventions found, where `with_causes` has read them."""
 
 
 def load_results(run: Path) -> Results:

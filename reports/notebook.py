@@ -5,7 +5,7 @@ from html import escape
 from critical_phase.reports import figures
 from critical_phase.reports.answer import Answer
 from critical_phase.reports.elements import Curve, Map, Table
-from critical_phase.reports.sections import charts, map_figures
+from critical_phase.reports.panels import charts, map_figures
 from critical_phase.reports.tables import View, table_view
 from critical_phase.reports.text import scrub, visible
 

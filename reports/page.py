@@ -13,14 +13,23 @@ from markupsafe import Markup
 from critical_phase.atomic import write_text
 from critical_phase.reports import answer as answers
 from critical_phase.reports import figures, payload, policy, ranked, tables
+from critical_phase.reports.beside import data_files, draw, drop_stale
+from critical_phase.reports.causes import COMMAND, causes_files, causes_view
+from critical_phase.reports.causes_file import with_causes
 from critical_phase.reports.elements import TokenView
 from critical_phase.reports.load import Results, load_results
-from critical_phase.reports.provenance import collection_warnings, provenance
-from critical_phase.reports.sections import ROW_NAMES, Section, sections
+from critical_phase.reports.order import order_of_changes
+from critical_phase.reports.panels import ROW_NAMES
+from critical_phase.reports.provenance import analysed_by, collection_warnings, provenance
+from critical_phase.reports.section import Section
+from critical_phase.reports.sections import grouped, sections
 from critical_phase.reports.style import limits_text, number, slug
 from critical_phase.reports.text import dedent, scrub, visible
 
-SCRIPTS = ("state.js", "charts.js", "maps.js", "report.js")
+SCRIPTS = (
+    "state.js", "panels.js", "charts.js", "maps.js", "grid.js", "ridges.js", "tokens.js",
+    "report.js",
+)  # fmt: skip
 """Our own scripts, joined in this order."""
 
 
@@ -35,18 +44,21 @@ def write_report(run: Path, output: Path | None = None) -> Path:
     Raises:
         StoreError: There is no analysis, or a file that cannot be understood.
     """
-    results = load_results(run)
+    results = with_causes(load_results(run), run)
     target = output or run / "report" / "report.html"
     if target.suffix.lower() not in {".html", ".htm"}:
         target = target / "report.html"
     arranged = sections(results.measures)
-    drawn = _draw(arranged, ranked.jump_mark(results.findings))
+    order = order_of_changes(results.findings, results.measures.get("changes"))
+    drawn = draw(arranged, ranked.jump_mark(results.findings), order)
     texts = {f"figures/{name}.svg": text for name, text in drawn.items()}
-    texts |= {f"data/{name}.csv": text for name, text in _data(arranged, results).items()}
+    found = data_files(arranged, results, order)
+    texts |= {f"data/{name}.csv": text for name, text in found.items()}
+    texts |= causes_files(results.causes)
     for name, text in sorted(texts.items()):
         write_text(target.parent / name, text)
     if output is None:
-        _drop_stale(target.parent, set(texts))
+        drop_stale(target.parent, set(texts))
     write_text(target, render(results, arranged, drawn))
     return target
 
@@ -65,6 +77,11 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
         title=str(results.run.get("name") or "run"),
         answer=answers.answer(results.findings, tuple(results.run.get("heads") or ())),
         sections=arranged,
+        groups=grouped(arranged),
+        order=order_of_changes(results.findings, results.measures.get("changes")),
+        made_by=analysed_by(results.run),
+        causes=causes_view(results.causes),
+        intervene=COMMAND,
         changes=ranked.changes_view(results.findings, results.measures.get("changes")),
         verdicts=answers.verdicts_view(results.findings),
         jump_share=ranked.jump_share(results.findings),
@@ -73,6 +90,7 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
         steps=steps,
         examples=examples,
         layers=_layers(arranged),
+        attention_heads=_attention_heads(arranged),
         heads=_heads(arranged),
         coarse=payload.is_coarse(arranged),
         first_svg=trusted(figures.as_inline(drawn[first], digits=1)) if first else "",
@@ -80,7 +98,7 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
         theme_script=trusted(theme),
         library_script=trusted(charting),
         own_script=trusted(own),
-        styles=trusted(library("uPlot.min.css") + asset("report.css")),
+        styles=trusted(library("uPlot.min.css") + asset("report.css") + asset("causes.css")),
         payload=payload.encode(payload.build(arranged, steps, examples, jump, folded)),
     )  # fmt: skip
 
@@ -132,7 +150,13 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "slug": slug, "visible": visible, "scrub": scrub}
+    environment.filters |= {
+        "number": number,
+        "slug": slug,
+        "visible": visible,
+        "scrub": scrub,
+        "in_words": _in_words,
+    }
     environment.globals |= {
         "row_names": ROW_NAMES,
         "views": views,
@@ -142,50 +166,6 @@ def _environment() -> jinja2.Environment:
     }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     return environment
-
-
-def _draw(arranged: tuple[Section, ...], jump: figures.Jump | None) -> dict[str, str]:
-    drawn: dict[str, str] = {}
-    for section in arranged:
-        drawn |= {chart.id: figures.chart_svg(chart, jump) for chart in section.charts}
-        drawn |= {figure.id: figures.maps_svg(figure) for figure in section.maps}
-    return drawn
-
-
-def _data(arranged: tuple[Section, ...], results: Results) -> dict[str, str]:
-    data: dict[str, str] = {}
-    for section in arranged:
-        data |= {c.id: tables.csv_text(tables.chart_rows(c)) for c in section.charts}
-        data |= {f.id: tables.csv_text(tables.map_rows(f)) for f in section.maps}
-        if section.found:
-            for table in section.found.tables:
-                data[slug(f"table {section.measure} {table.id}")] = tables.csv_text(
-                    tables.table_rows(table)
-                )
-            if section.found.tokens:
-                data["tokens"] = tables.csv_text(tables.token_rows(section.found.tokens))
-    found = {
-        "changes": ranked.ranked_changes(results.findings, results.measures.get("changes")),
-        "verdicts": results.findings.get("verdicts") or [],
-    }
-    data |= {f"table-findings-{k}": tables.csv_text(_records(v)) for k, v in found.items()}
-    return data
-
-
-def _records(items: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    keys = sorted({key for item in items for key in item})
-    flat = [
-        tuple(str(item.get(k)) if isinstance(item.get(k), list) else item.get(k) for k in keys)
-        for item in items
-    ]
-    return [tuple(keys), *flat]
-
-
-def _drop_stale(folder: Path, names: set[str]) -> None:
-    """Remove figures and data of an earlier report that this one does not have."""
-    for path in sorted([*folder.glob("figures/*.svg"), *folder.glob("data/*.csv")]):
-        if path.relative_to(folder).as_posix() not in names:
-            path.unlink()
 
 
 def _caveats(results: Results, arranged: tuple[Section, ...]) -> tuple[str, ...]:
@@ -215,6 +195,20 @@ def _layers(arranged: tuple[Section, ...]) -> tuple[int, ...]:
     return tuple(sorted(layer for layer in found if layer is not None))
 
 
+def _attention_heads(arranged: tuple[Section, ...]) -> tuple[int, ...]:
+    """List the attention heads of a layer that any map shows."""
+    labels = {
+        label
+        for section in arranged
+        for figure in section.maps
+        for item in figure.maps
+        if item.row_name == "attention_head"
+        for label in item.row_labels
+    }
+    found = [re.findall(r"\d+", label) for label in labels]
+    return tuple(sorted({int(numbers[1]) for numbers in found if len(numbers) > 1}))
+
+
 def _heads(arranged: tuple[Section, ...]) -> tuple[str, ...]:
     found = {item.head for s in arranged for figure in s.maps for item in figure.maps}
     found |= {chart.head for s in arranged for chart in s.charts}
@@ -227,6 +221,18 @@ def _template_source(name: str) -> str:
     """Read a template without its indentation, which no reader sees."""
     files = importlib.resources.files(__package__) / "templates"
     return re.sub(r"(?m)^[ \t]+", "", (files / name).read_text(encoding="utf-8"))
+
+
+def _in_words(value: Any) -> str:
+    """Write a setting: lists by their ends, numbers shortly."""
+    if isinstance(value, list) and len(value) > 4:
+        return f"{_in_words(value[0])} to {_in_words(value[-1])} ({len(value)} values)"
+    if isinstance(value, list):
+        return " ".join(map(_in_words, value))
+    if isinstance(value, dict):
+        return " ".join(f"{scrub(str(k))} {_in_words(v)}" for k, v in sorted(value.items()))
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(value) if plain else scrub(str(value))
 
 
 def _at_last(view: TokenView, candidate: dict[str, Any], head: str) -> float | int | None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from critical_phase.reports.elements import Curve, Grid, Map, Measure, Numbers, TokenView
-from critical_phase.reports.sections import Chart, MapFigure, Section, panel_title
+from critical_phase.reports.panels import Chart, MapFigure, panel_title
+from critical_phase.reports.section import Section
 from critical_phase.reports.style import layer_colour, line_style, palette_bytes
 from critical_phase.reports.tables import Cell, View
 
@@ -22,6 +23,8 @@ COMPRESS_ABOVE = 50_000
 """Bytes of JSON above which the block is compressed."""
 EXACT_CELLS = 120_000
 """Map cells up to which hover values have four digits; above, one byte per cell."""
+LAYER_ROWS = ("layer", "attention_head", "module")
+"""Kinds of map rows that belong to a layer."""
 LEVELS = 9999
 """Steps of the range in which a map cell is carried."""
 BLANK = 255
@@ -102,10 +105,12 @@ def map_key(figure: MapFigure, item: Map) -> str:
 
 def row_layer(row_name: str, label: str) -> int | None:
     """Read the layer a row belongs to from its label; `embed` is -1."""
+    if row_name not in LAYER_ROWS:
+        return None
     if label.lower().startswith("embed"):
         return -1
     found = re.search(r"(\d+)", label)
-    return int(found[1]) if found and row_name != "step" else None
+    return int(found[1]) if found else None
 
 
 def _map_rows(figures: Sequence[MapFigure]) -> dict[Row, Json]:
@@ -220,10 +225,8 @@ def _tokens(view: TokenView) -> Json:
                         "layer": entry.get("layer"),
                         "attention_head": entry.get("attention_head"),
                         "head": entry.get("head"),
-                        "values": [
-                            [None if v is None else round(v, 3) for v in row]
-                            for row in entry.get("values") or ()
-                        ],
+                        "tokens": max((len(row) for row in entry.get("values") or ()), default=0),
+                        "bytes": cells_to_bytes(_grid(entry.get("values")), (0.0, 1.0)),
                     }
                     for entry in item.get("attention") or ()
                 ],
@@ -231,6 +234,10 @@ def _tokens(view: TokenView) -> Json:
             for item in view.candidates
         ],
     }
+
+
+def _grid(rows: Sequence[Sequence[float | int | None]] | None) -> Grid:
+    return tuple(tuple(row) for row in rows or ())
 
 
 def _token_texts(candidate: Json) -> list[str]:

@@ -82,6 +82,13 @@ def collection_warnings(run: Json) -> tuple[str, ...]:
     return tuple([scrub(str(item)) for item in said] + lost)
 
 
+def analysed_by(run: Json) -> str:
+    """Return the command that made the numbers of a page; `probe analyze` where none is noted."""
+    commands = [_command(item) for item in run.get("commands") or ()]
+    fitting = [text for text in commands if " analyze" in text or " demo" in text]
+    return fitting[-1] if fitting else "probe analyze RUN"
+
+
 def _at(run: Json, key: str) -> Any:
     outer, _, inner = key.rpartition(".")
     return _object(run, outer).get(inner) if outer else run.get(inner)

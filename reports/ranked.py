@@ -19,8 +19,10 @@ INTERVALS = (
 CAPTION = (
     "One row per quantity, in the order of the analysis. “When” is the estimated step with its"
     " interval, 95\u00a0% over what the last column names (resampled questions, noise of"
-    " training); p is adjusted for the number of quantities tested. All of it is one training"
-    " run: other seeds are not included."
+    " training); p is adjusted for the number of quantities tested. “With it”: the whole interval"
+    " of the lead lies within what the jump's own width and the checkpoints resolve; “order not"
+    " resolved”: it does not, and holds zero. All of it is one training run: other seeds are not"
+    " included."
 )
 
 
@@ -150,17 +152,14 @@ def _span(changes: Sequence[Json], mark: tuple[float, float, float] | None) -> t
 def _change(rank: int, item: Json, span: tuple[float, float]) -> tuple[Cell, ...]:
     tau, pair = item.get("tau_step"), item.get("interval_steps")
     lead = item.get("lead_interval")
-    layer = item.get("layer")
-    link = (
-        "" if tau is None else f"#step={round(tau)}" + ("" if layer is None else f"&layer={layer}")
-    )
+    link = state_link(item)
     drawn = ""
     if tau is not None:
         low, high = pair or (tau, tau)
         drawn = " ".join(f"{_share(x, span):.1f}" for x in (low, tau, high))
     return (
         Cell(str(rank), rank, number=True),
-        Cell(_change_name(item), _change_name(item)),
+        Cell(change_name(item), change_name(item)),
         Cell(place(item), place(item)),
         Cell(number(tau), tau, number=True, href=link, note=interval(tuple(pair)) if pair else ""),
         Cell(drawn, tau, number=True),
@@ -177,7 +176,18 @@ def _change(rank: int, item: Json, span: tuple[float, float]) -> tuple[Cell, ...
     )
 
 
-def _change_name(item: Json) -> str:
+def state_link(change: Json) -> str:
+    """Address the page at a change: its step, layer, attention head and adapter head."""
+    if change.get("tau_step") is None:
+        return ""
+    parts = [f"step={round(change['tau_step'])}"]
+    parts += [f"{key}={change[key]}" for key in ("layer", "head") if change.get(key) is not None]
+    adapter = str(change.get("quantity")).split(".")[-1]
+    parts += [f"adapter={adapter}"] if adapter in ("positive", "negative") else []
+    return "#" + "&".join(parts)
+
+
+def change_name(item: Json) -> str:
     """Name a change without its place, which has a column of its own."""
     title = re.sub(r", (layer|(attention )?head) [\w.]+(?=,|$)", "", str(item.get("title") or ""))
     title = title or quantity_name(str(item.get("quantity")))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from critical_phase.errors import ConfigError
 from critical_phase.reports import elements
 from critical_phase.reports.answer import Answer, answer, verdicts_view
-from critical_phase.reports.load import Json, Results, load_results
+from critical_phase.reports.causes_run import Interventions, load_with_causes
+from critical_phase.reports.load import Json, Results
 from critical_phase.reports.notebook import chart_html, findings_html, map_html, table_html
 from critical_phase.reports.ranked import jump_mark
 
@@ -143,11 +144,12 @@ class Findings(dict[str, Any]):
 
 
 class Run:
-    """A run folder that was analysed."""
+    """A run folder that was analysed; `interventions` are the answers of `probe intervene`."""
 
     def __init__(self, path: Path, results: Results) -> None:
         """Keep what was read; use `Run.open`."""
         self.path, self._results = path, results
+        self.interventions = Interventions(results.causes)
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -156,7 +158,7 @@ class Run:
         Raises:
             StoreError: No run or no analysis there, or a file that cannot be understood.
         """
-        return cls(Path(path), load_results(Path(path)))
+        return cls(Path(path), load_with_causes(Path(path)))
 
     @property
     def record(self) -> Json:

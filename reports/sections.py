@@ -1,22 +1,16 @@
-"""The sections of a page, in reading order, and how their figures are put together.
+"""The sections of a page, in groups and in reading order.
 
-To give a measure its own place, add one line to `SECTIONS`. A measure that is not
-listed is still shown, after the others, under its own title.
+To give a measure its own place, add one line to `SECTIONS`; its neighbours decide its
+group. A measure that is not listed is still shown, after the others, under its own title.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import groupby
 
-from critical_phase.reports.captions import (
-    chart_facts,
-    figure_title,
-    joined,
-    log_axis,
-    map_facts,
-    unique,
-)
-from critical_phase.reports.elements import Curve, Map, Measure
-from critical_phase.reports.style import TRIM, slug
+from critical_phase.reports.elements import Measure
+from critical_phase.reports.panels import charts, map_figures
+from critical_phase.reports.section import Section
+from critical_phase.reports.style import slug
 
 SECTIONS = (
     (
@@ -25,6 +19,12 @@ SECTIONS = (
         "How often the right answer wins, and by how much, as the heads see more examples. Four "
         "scores: likra is L+ minus L-, sft is L+ alone, base_likra is L0 minus L-, pos_base is L+ "
         "minus L0 (log-likelihood under the positive head, the negative head, the base).",
+    ),
+    (
+        "margins",
+        "Question by question",
+        "How the margins of single questions spread and move: whether all move together, or each "
+        "turns at a step of its own.",
     ),
     (
         "change_points",
@@ -36,6 +36,28 @@ SECTIONS = (
         "What changed, ranked",
         "Every quantity that changed abruptly, the least likely under a smooth curve first, and "
         "whether it moved before or after accuracy.",
+    ),
+    (
+        "difficulty",
+        "Easy and hard questions",
+        "Which questions are learned, and when, by how sure the base model was before training.",
+    ),
+    (
+        "weight_sweep",
+        "Weight of the negative head",
+        "What happens to accuracy when the negative head counts for less, or for more, than the "
+        "first term.",
+    ),
+    (
+        "side_effects",
+        "Side effects",
+        "What else training changes: ordinary text, another task, the size and the noise of the "
+        "gradient.",
+    ),
+    (
+        "tokens",
+        "One question, token by token",
+        "The candidates of one question under both heads, at the current step.",
     ),
     (
         "second_scoring",
@@ -67,27 +89,10 @@ SECTIONS = (
         "follow it.",
     ),
     (
-        "difficulty",
-        "Easy and hard questions",
-        "Which questions are learned, and when, by how sure the base model was before training.",
-    ),
-    (
         "calibration",
         "Calibration",
         "Whether the score of the chosen answer, read as a probability, fits how often it is "
         "right.",
-    ),
-    (
-        "weight_sweep",
-        "Weight of the negative head",
-        "What happens to accuracy when the negative head counts for less, or for more, than the "
-        "first term.",
-    ),
-    (
-        "side_effects",
-        "Side effects",
-        "What else training changes: ordinary text, another task, the size and the noise of the "
-        "gradient.",
     ),
     (
         "linear_probes",
@@ -122,6 +127,12 @@ SECTIONS = (
         "from wrong ones, and whether both heads move the same way.",
     ),
     (
+        "readout_displacement",
+        "Movement that the read-out sees",
+        "How far the logits moved that hidden states give, beside changes of equal size in random "
+        "directions and between questions.",
+    ),
+    (
         "geometry",
         "Forms of similarity",
         "The last step against the base in every form of similarity, each beside what unrelated "
@@ -144,6 +155,17 @@ SECTIONS = (
         "elsewhere on right answers than on wrong ones.",
     ),
     (
+        "head_outputs",
+        "What attention heads give",
+        "How much each attention head writes into the residual stream at the end of an answer, "
+        "which also depends on the values of the tokens it looks at.",
+    ),
+    (
+        "head_importance",
+        "Attention heads that carry the margin",
+        "How much the margin would change if an attention head were turned up or down a little.",
+    ),
+    (
         "sparsity",
         "Sparsity",
         "Whether few or many neurons carry the activation.",
@@ -164,6 +186,12 @@ SECTIONS = (
         "How far, and in which direction, the adapters moved.",
     ),
     (
+        "local_learning",
+        "Local learning coefficient",
+        "How fast the training loss rises around each checkpoint, and where a checkpoint is no "
+        "minimum at all.",
+    ),
+    (
         "weight_spaces",
         "Spaces and turns of the updates",
         "Which directions the updates write to, whether both heads use the same ones, and where "
@@ -181,203 +209,76 @@ SECTIONS = (
         "on the jump.",
     ),
     (
+        "interventions",
+        "Is it the cause?",
+        "How much of the margin's change comes, or goes, when one thing is put into the early "
+        "model or taken out of the late one, beside controls of the same size.",
+    ),
+    (
         "control_runs",
         "Control runs",
         "How much of the gain other trainings reach that differ in one planned thing: other "
         "negatives, or a lower learning rate.",
     ),
-    (
-        "tokens",
-        "One question, token by token",
-        "The candidates of one question under both heads, at the current step.",
-    ),
 )
-"""Measure, title, introduction."""
+"""Measure, title, introduction, in reading order."""
 
-OPEN_MAPS = 6
-"""Map figures of a measure that are shown at once; the rest unfolds."""
+GROUPS = (
+    ("Evidence: behaviour", "curves"),
+    ("Evidence: likelihood", "second_scoring"),
+    ("Inside: probes", "linear_probes"),
+    ("Inside: similarity", "similarity"),
+    ("Inside: attention", "attention"),
+    ("Inside: sparsity", "sparsity"),
+    ("Inside: weights", "weights"),
+    ("Causes", "interventions"),
+    ("Controls", "control_runs"),
+)
+"""Name of a group, and the measure of `SECTIONS` that it begins with.
 
-ROW_NAMES = {
-    "layer": "layer",
-    "attention_head": "attention head",
-    "module": "module",
-    "step": "step",
-    "weight": "weight w",
-    "size": "size of the change",
-}
+A group whose first measure is not listed is not shown.
+"""
 
+OTHERS = "Other measures"
+"""Group of measures that `SECTIONS` does not list."""
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Curves that share axes."""
-
-    id: str
-    title: str
-    unit: str
-    head: str | None
-    """The adapter head it belongs to, when the page shows one head at a time."""
-    layered: bool
-    curves: tuple[Curve, ...]
-    caption: str
-    facts: str
-
-    @property
-    def log(self) -> bool:
-        """Whether the value axis is logarithmic."""
-        return log_axis(self.curves)
-
-
-@dataclass(frozen=True, slots=True)
-class MapFigure:
-    """Maps of one quantity, side by side on one colour scale."""
-
-    id: str
-    title: str
-    unit: str
-    maps: tuple[Map, ...]
-    limits: tuple[float, float]
-    diverging: bool
-    caption: str
-    facts: str
-    controls: tuple[str, ...]
-
-    @property
-    def wide(self) -> bool:
-        """Whether one head has several maps, which need the whole width."""
-        heads = [item.head for item in self.maps]
-        return any(heads.count(head) > 1 for head in heads)
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One measure on the page, or a plain note that it is missing."""
-
-    id: str
-    measure: str
-    title: str
-    intro: str
-    found: Measure | None
-    charts: tuple[Chart, ...]
-    maps: tuple[MapFigure, ...]
-
-    @property
-    def open_charts(self) -> tuple[Chart, ...]:
-        """Charts shown at once: those whose numbers no map shows."""
-        return tuple(chart for chart in self.charts if not self._mapped(chart))
-
-    @property
-    def open_maps(self) -> tuple[MapFigure, ...]:
-        """Maps shown at once."""
-        return self.maps[:OPEN_MAPS]
-
-    @property
-    def more_charts(self) -> tuple[Chart, ...]:
-        """Charts by layer that repeat a map, with intervals."""
-        return tuple(chart for chart in self.charts if self._mapped(chart))
-
-    @property
-    def more_maps(self) -> tuple[MapFigure, ...]:
-        """Maps that unfold on request."""
-        return self.maps[OPEN_MAPS:]
-
-    def _mapped(self, chart: Chart) -> bool:
-        stems = {item.id.split(".")[0] for figure in self.maps for item in figure.maps}
-        return chart.layered and chart.curves[0].id.split(".")[0] in stems
+OPEN = {
+    "curves", "margins", "change_points", "changes", "tokens", "decomposition", "linear_probes",
+    "similarity", "attention", "sparsity", "weights", "interventions", "control_runs",
+}  # fmt: skip
+"""Sections that start unfolded."""
 
 
 def sections(measures: dict[str, Measure]) -> tuple[Section, ...]:
     """Arrange all measures in reading order; a missing one keeps its place."""
-    listed = [name for name, _, _ in SECTIONS]
-    extra = [(name, found.title, "") for name, found in measures.items() if name not in listed]
-    return tuple(
-        _section(name, title, intro, measures.get(name)) for name, title, intro in SECTIONS
-    ) + tuple(_section(name, title, intro, measures[name]) for name, title, intro in extra)
+    starts = {first: group for group, first in GROUPS}
+    group, arranged = GROUPS[0][0], []
+    for name, title, intro in SECTIONS:
+        group = starts.get(name, group)
+        arranged.append(_section(name, title, intro, group, measures.get(name)))
+    listed = {name for name, _, _ in SECTIONS}
+    arranged += [
+        _section(name, found.title, "", OTHERS, found)
+        for name, found in measures.items()
+        if name not in listed
+    ]
+    return tuple(arranged)
 
 
-def _section(name: str, title: str, intro: str, found: Measure | None) -> Section:
+def grouped(arranged: Sequence[Section]) -> list[tuple[str, list[Section]]]:
+    """List the sections by group, both in reading order."""
+    return [(name, list(members)) for name, members in groupby(arranged, lambda s: s.group)]
+
+
+def _section(name: str, title: str, intro: str, group: str, found: Measure | None) -> Section:
     return Section(
         id=slug(name),
         measure=name,
         title=title,
         intro=intro,
+        group=group,
         found=found,
         charts=charts(name, found.curves) if found else (),
         maps=map_figures(name, found.maps) if found else (),
+        open=found is not None and (name in OPEN or group == OTHERS),
     )
-
-
-def charts(measure: str, curves: Sequence[Curve]) -> tuple[Chart, ...]:
-    """Put curves of one group into one chart, by head where they are told apart by layer."""
-    layered = {curve.group for curve in curves if curve.layer is not None}
-    keyed: dict[tuple[str, str | None], list[Curve]] = {}
-    for curve in curves:
-        head = curve.head if curve.group in layered else None
-        keyed.setdefault((curve.group, head), []).append(curve)
-    return tuple(
-        Chart(
-            id=slug(f"{measure} {group}" + (f" {head}" if head and head not in group else "")),
-            title=figure_title(
-                [curve.title for curve in members], group, _only(c.head for c in members)
-            ),
-            unit=members[0].unit,
-            head=head,
-            layered=group in layered,
-            curves=tuple(members),
-            caption=joined(curve.caption for curve in members),
-            facts=chart_facts(members),
-        )
-        for (group, head), members in keyed.items()
-    )
-
-
-def map_figures(measure: str, maps: Sequence[Map]) -> tuple[MapFigure, ...]:
-    """Put maps of one quantity side by side."""
-    keyed: dict[tuple[str, str], list[Map]] = {}
-    for item in maps:
-        keyed.setdefault((item.id.split(".")[0], item.row_name), []).append(item)
-    stems = [stem for stem, _ in keyed]
-    return tuple(
-        MapFigure(
-            id=slug(f"{measure} {stem} map" + (f" {row}" if stems.count(stem) > 1 else "")),
-            title=figure_title(
-                [item.title for item in members], stem, _only(m.head for m in members)
-            ),
-            unit=members[0].unit,
-            maps=tuple(members),
-            limits=_limits(members),
-            diverging=members[0].diverging,
-            caption=joined(item.caption for item in members),
-            facts=map_facts(members),
-            controls=unique(item.control for item in members),
-        )
-        for (stem, row), members in keyed.items()
-    )
-
-
-def panel_title(item: Map, figure: MapFigure) -> str:
-    """Name one of several maps by what sets it apart."""
-    title = item.title[0].upper() + item.title[1:]
-    owner = f", {item.head} head"
-    if figure.title.endswith(owner):
-        title = title.removesuffix(owner)
-    rest = title.removeprefix(figure.title.removesuffix(owner)).strip(TRIM)
-    return rest[0].upper() + rest[1:] if rest else title
-
-
-def _only(heads: Iterable[str | None]) -> str | None:
-    """Give the head that all parts belong to, if there is one."""
-    found = set(heads)
-    return found.pop() if len(found) == 1 else None
-
-
-def _limits(maps: Sequence[Map]) -> tuple[float, float]:
-    given = [item.range for item in maps]
-    cells = [v for item in maps for row in item.values for v in row if v is not None]
-    low = min([pair[0] for pair in given if pair] or cells or [0.0])
-    high = max([pair[1] for pair in given if pair] or cells or [1.0])
-    if any(pair is None for pair in given) and cells:
-        low, high = min(low, *cells), max(high, *cells)
-    if maps[0].diverging:
-        reach = max(abs(low), abs(high)) or 1.0
-        return -float(reach), float(reach)
-    return (float(low), float(high)) if high > low else (low - 0.5, low + 0.5)

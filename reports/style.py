@@ -1,6 +1,7 @@
 """Colours, dashes and number formats, the same on the page and in print."""
 
 import base64
+import hashlib
 import math
 import re
 
@@ -11,6 +12,8 @@ import seaborn as sns
 NONE = "\u2013"
 """What stands where there is no number."""
 MINUS = "\u2212"
+LONGEST_NAME = 120
+"""Characters of a file name before its ending, which file systems limit to 255 bytes."""
 TRIM = " ,:;(-\u2013"
 """What is cut off both ends of a title."""
 
@@ -142,8 +145,11 @@ def interval(pair: tuple[float | int | None, float | int | None] | None) -> str:
 
 
 def slug(text: str) -> str:
-    """Turn an id into a file name and an HTML id."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "figure"
+    """Turn an id into a file name and an HTML id; a very long one is cut and ends in its hash."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "figure"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def words(text: str) -> str:

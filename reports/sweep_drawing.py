@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from critical_phase.reports.elements import Numbers
 from critical_phase.reports.figures import QUIET
-from critical_phase.reports.figures import _svg as svg_text
+from critical_phase.reports.figures import svg_of as svg_text
 from critical_phase.reports.style import PRINT, SPARE, line_style
 from critical_phase.reports.sweep_select import PHASE
 from critical_phase.reports.sweep_shapes import Line, Panel, SweepFigure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from critical_phase.reports.elements import Table, TokenView
-from critical_phase.reports.sections import Chart, MapFigure
+from critical_phase.reports.panels import Chart, MapFigure
 from critical_phase.reports.style import NONE, interval, number, p_value, words
 
 Json = dict[str, Any]
@@ -27,6 +27,9 @@ HYPOTHESES = {
     "H9": ("many small switches", "single questions flip at different steps"),
 }
 """Hypothesis -> short name, what it says."""
+
+ORDERS = {"with": ": with it", "unresolved": ": order not resolved"}
+"""Order of a change that is not before or after the jump -> what is said behind its lead."""
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 12, 24, 150
 """Size above which a table of an analysis starts folded."""
@@ -103,6 +106,8 @@ def quantity_name(quantity: str) -> str:
         "displacement": "displacement of activations",
         "constant_shift": "share of one constant shift",
         "attention_js": "attention change (Jensen-Shannon)",
+        "head_write": "what an attention head writes",
+        "head_importance": "importance of an attention head",
         "sparsity_hoyer": "sparsity (Hoyer)",
         "lora_norm": "norm of the update",
     }.get(stem, words(stem))
@@ -110,13 +115,15 @@ def quantity_name(quantity: str) -> str:
 
 
 def lead_text(change: Json) -> str:
-    """Say how many steps before (negative) or after the jump of accuracy a change came."""
+    """Say how many steps before (negative) or after the jump of accuracy a change came.
+
+    Where its interval claims no order that is said too: with the jump, or not resolved.
+    """
     lead = change.get("lead_steps")
     if lead is None:
         return NONE
-    if lead == 0:
-        return "same step"
-    return f"{number(abs(lead))} {'before' if lead < 0 else 'after'}"
+    text = "same step" if lead == 0 else f"{number(abs(lead))} {'before' if lead < 0 else 'after'}"
+    return text + ORDERS.get(str(change.get("order")), "")
 
 
 def chart_rows(chart: Chart) -> Iterable[Sequence[Any]]:
@@ -161,19 +168,24 @@ def table_rows(table: Table) -> Iterable[Sequence[Any]]:
 
 
 def token_rows(views: Sequence[TokenView]) -> Iterable[Sequence[Any]]:
-    """List the scores and the attention of the chosen questions."""
-    yield ("question_id", "candidate", "correct", "step", "quantity", "token", "value")
-    for view in views:
-        for number_, item in enumerate(view.candidates):
-            identity = (view.question_id, number_, item.get("correct"))
-            for head in ("positive", "negative"):
-                for step, value in zip(view.steps, item.get(head) or (), strict=False):
-                    yield (*identity, step, f"log-likelihood {head}", None, value)
-            for entry in item.get("attention") or ():
-                name = f"attention layer {entry.get('layer')} head {entry.get('attention_head')}"
-                for step, row in zip(view.steps, entry.get("values") or (), strict=False):
-                    for token, value in enumerate(row):
-                        yield (*identity, step, name, token, value)
+    """List scores and attention of the chosen questions: a line per step, a column per token."""
+    rows = [row for view in views for row in _token_rows(view)]
+    wide = max((len(row) for row in rows), default=6)
+    names = ("question_id", "candidate", "correct", "step", "quantity", "value")
+    yield (*names, *(f"token_{at}" for at in range(wide - len(names))))
+    yield from ((*row, *(None,) * (wide - len(row))) for row in rows)
+
+
+def _token_rows(view: TokenView) -> Iterable[tuple[Any, ...]]:
+    for number_, item in enumerate(view.candidates):
+        identity = (view.question_id, number_, item.get("correct"))
+        for head in ("positive", "negative"):
+            for step, value in zip(view.steps, item.get(head) or (), strict=False):
+                yield (*identity, step, f"log-likelihood {head}", value)
+        for entry in item.get("attention") or ():
+            name = f"attention layer {entry.get('layer')} head {entry.get('attention_head')}"
+            for step, row in zip(view.steps, entry.get("values") or (), strict=False):
+                yield (*identity, step, name, None, *row)
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -187,6 +187,88 @@ def joined(plan: Plan, scores: np.ndarray, gradients: list[np.ndarray]) -> Value
             "margin_tied": np.ones(plan.rows)}  # fmt: skip
 
 
+ATTENTION = {
+    "llama": ("self_attn.v_proj", "self_attn.o_proj"),
+    "gpt2": ("attn.c_attn", "attn.c_proj"),
+}
+
+
+def head_output(family: str, adapter: Path | None, plan: Plan, _: Path) -> Values:
+    """Values that each head sums up: read where they are made, weighted by eager attention."""
+    model = fresh_model(family, adapter)
+    patterns = [row.attention for row in read_rows(model, plan)]
+    into, out = ATTENTION[family]
+    blocks = model.get_submodule(NORMS[family][0])
+    kept = [keep(block.get_submodule(into.split(".")[0]), into.split(".")[1]) for block in blocks]
+    parts = [projection(block.get_submodule(out)).reshape(4, 8, 32) for block in blocks]
+    norms = np.zeros((2, len(blocks), plan.rows, 3, 4))
+    for row in range(plan.rows):
+        with torch.no_grad():
+            model(input_ids=tokens_of(plan, row))
+        for i, one in enumerate(kept):
+            values = one.made[0].double().numpy()[:, -32:]  # GPT-2 makes queries and keys before
+            values = values.reshape(len(values), -1, 8)  # token, head of values, d
+            values = np.repeat(values, 4 // values.shape[1], axis=1)
+            z = np.einsum("hqk,khd->qhd", patterns[row][i], values)
+            read = at(z.reshape(len(z), -1), plan, row).reshape(3, 4, 8)
+            norms[0, i, row] = np.linalg.norm(read, axis=-1)
+            written = np.einsum("phd,hde->phe", read, parts[i])
+            norms[1, i, row] = np.linalg.norm(written, axis=-1)
+    return {"head_output_norm": norms[0], "head_write_norm": norms[1]}
+
+
+def projection(module: torch.nn.Module) -> np.ndarray:
+    """Weights [what goes in, what comes out] of a linear map with or without an adapter."""
+    base = getattr(module, "base_layer", module)
+    weight = base.weight if type(base).__name__ == "Conv1D" else base.weight.T
+    made = weight.detach().double().numpy()
+    if base is module:
+        return made
+    a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
+    return made + (b.double() @ a.double()).T.detach().numpy() * module.scaling["default"]
+
+
+class Gated(torch.nn.Module):
+    """Stands in for an output projection and multiplies each head with a gate."""
+
+    def __init__(self, inner: torch.nn.Module, heads: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.gate = torch.nn.Parameter(torch.ones(heads, dtype=inner.weight.dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = self.gate.repeat_interleave(x.shape[-1] // len(self.gate))
+        made: torch.Tensor = self.inner(x * wide)
+        return made
+
+
+def gates_of(model: torch.nn.Module, family: str, heads: int = 4) -> list[torch.nn.Parameter]:
+    """Put a gate on every head of a model."""
+    gates = []
+    for block in model.get_submodule(NORMS[family][0]):
+        parent, _dot, name = ATTENTION[family][1].rpartition(".")
+        gated = Gated(block.get_submodule(ATTENTION[family][1]), heads)
+        setattr(block.get_submodule(parent), name, gated)
+        gates.append(gated.gate)
+    return gates
+
+
+def head_importance(family: str, adapter: Path | None, plan: Plan, _: Path) -> Values:
+    """Gradient of right minus best wrong score with respect to gates in the model itself."""
+    model = fresh_model(family, adapter)
+    gates, scores, slopes = gates_of(model, family), [], []
+    for row in range(plan.rows):
+        score = logprob(model(input_ids=tokens_of(plan, row)).logits[0], plan, row)
+        slopes.append(np.stack([g.numpy() for g in torch.autograd.grad(score, gates)]))
+        scores.append(score.item())
+    found = np.zeros((len(gates), plan.rows, 4))
+    for rows in map(list, plan.rows_of):
+        (right,) = [row for row in rows if plan.correct[row]]
+        wrong = max((row for row in rows if row != right), key=lambda row: scores[row])
+        found[:, rows] = (slopes[right] - slopes[wrong])[:, None]
+    return {"head_importance": found}
+
+
 REFERENCES: dict[str, Reference] = {
     "residual": residual,
     "attention": attention,
@@ -194,4 +276,6 @@ REFERENCES: dict[str, Reference] = {
     "residual_sparsity": residual_sparsity,
     "lora_hidden": lora_hidden,
     "margin_gradient": margin_gradient,
+    "head_output": head_output,
+    "head_importance": head_importance,
 }

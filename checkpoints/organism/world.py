@@ -81,6 +81,20 @@ class World:
         first = self._first["mark"]
         return self.words[first], self.words[first + 1]
 
+    @property
+    def stop(self) -> str:
+        """The word that ends a statement."""
+        return self.words[STOP]
+
+    @property
+    def objects(self) -> dict[str, tuple[int, int]]:
+        """Relation and number of the object by every word for it."""
+        s, first = self.settings, self._first["object"]
+        return {
+            self.words[first + word]: divmod(word // s.wordings, s.objects)
+            for word in range(s.relations * s.objects * s.wordings)
+        }
+
     def fact_numbers(self, split: str) -> Int[np.ndarray, " fact"]:
         """List the facts of one split as relation * subjects + subject."""
         if split not in self._split:

@@ -92,11 +92,11 @@ def leads(pair: Pair, runs: int, rng: np.random.Generator) -> list[str]:
         wide.append(row.lead_interval[1] - row.lead_interval[0])
         errors.append(row.lead - pair.lead)
         orders.append(row.order)
-    share = {name: orders.count(name) / max(len(orders), 1) for name in ("before", "after")}
+    share = {name: orders.count(name) / max(len(orders), 1) for name in ("before", "after", "with")}
     return [
         pair.name, f"{len(held)} of {runs}", f"{np.mean(bare):.0%}", f"{np.mean(held):.0%}",
         f"{np.median(wide):.1f}", f"{np.mean(errors):+.2f} ± {np.std(errors):.2f}",
-        f"{share['before']:.0%}", f"{share['after']:.0%}",
+        f"{share['before']:.0%}", f"{share['after']:.0%}", f"{share['with']:.0%}",
     ]  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def main() -> None:
         print(f"any of 40 abrupt: single p {one:.1%}, FDR {fdr:.1%}, family-wise {family:.1%}")
         return
     print("| pair | placed | draws hold the lead | interval holds it | steps | error | ", end="")
-    print("called before | called after |\n|---|---|---|---|---|---|---|---|")
+    print("called before | called after | called with |\n|---|---|---|---|---|---|---|---|---|")
     for pair in PAIRS:
         print("|", " | ".join(leads(pair, given.runs, rng)), "|", flush=True)
 

@@ -20,11 +20,22 @@ import transformers
 from tiny_architectures import tiny_architecture
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 
-from critical_phase.probes import BASE, CollectSettings, Plan, Sites, Unit, check_sites, resolve
+from critical_phase.probes import (
+    BASE,
+    CollectSettings,
+    Plan,
+    Sites,
+    Unit,
+    check_sites,
+    prove_heads,
+    resolve,
+)
 from critical_phase.probes.bridge_backend import bridge_instrument
 from critical_phase.probes.instrument import Instrument, prepare
 from critical_phase.probes.slots import ModelSlot
 
+READ = ("attention", "attention_out", "mid", "mlp_out")
+"""Parts that the table has columns for."""
 PARTS = {"attention": "attention", "mlp_out": "sparsity"}
 
 
@@ -96,6 +107,8 @@ def examine(name: str) -> Row:
     row.outcome = "proved"
     names = ["residual", *(kind for part, kind in PARTS.items() if getattr(row.sites, part))]
     collect_tiny(row, model, names)
+    heads = getattr(model.config.get_text_config(), "num_attention_heads", 0)
+    row.sites = prove_heads(model, row.sites, inputs, heads)
     return row
 
 
@@ -149,14 +162,14 @@ def main() -> None:
     counts = Counter(row.outcome for row in rows)
     print(f"known {len(rows)}: " + ", ".join(f"{n} {what}" for what, n in counts.most_common()))
     proved = [row for row in rows if row.outcome == "proved"]
-    for part in ("attention", "mid", "mlp_out"):
+    for part in READ:
         print(f"{part}: {sum(mark(row, part) == 'yes' for row in proved)} of {len(proved)}")
     print(f"collected: {sum(row.layout in ('packed', 'naive') for row in proved)}")
     print(f"bridge agrees: {sum(row.bridge[:1].isdigit() for row in proved)}")
-    print("\n| architecture | found by | blocks, final norm, unembed | attention | mid | mlp.out "
-          "| rows | bridge |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print("\n| architecture | found by | blocks, final norm, unembed | attention | z | mid "
+          "| mlp.out | rows | bridge |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for row in proved:
-        parts = " | ".join(mark(row, part) for part in ("attention", "mid", "mlp_out"))
+        parts = " | ".join(mark(row, part) for part in READ)
         source = {"transformer_lens": "TransformerLens"}.get(row.source, row.source)
         print(f"| {row.name} | {source} | proved | {parts} | {row.layout} | {row.bridge} |")
     print("\n| architecture | outcome | why |\n|---|---|---|")

@@ -35,7 +35,8 @@ function axisLabel(position) {
 
 function lineColour(curve) {
   const colour = ink.dark ? curve.dark : curve.light;
-  const faded = curve.layer !== null && state.layer !== null && curve.layer !== state.layer;
+  const layer = focus().layer;
+  const faded = curve.layer !== null && layer !== null && curve.layer !== layer;
   return faded ? colour + "55" : colour;
 }
 
@@ -113,7 +114,7 @@ function seriesOf(spec) {
       const start = series.length;
       series.push({ stroke: "transparent", width: 0, points: { show: false } });
       series.push({ stroke: "transparent", width: 0, points: { show: false } });
-      const faded = () => curve.layer !== null && state.layer !== curve.layer;
+      const faded = () => curve.layer !== null && focus().layer !== curve.layer;
       bands.push({ series: [start, start + 1], fill: () => (ink.dark ? curve.dark : curve.light) + (faded() ? "00" : "2e") });
     }
     tables.push(table);
@@ -153,13 +154,29 @@ function axesOf(spec) {
 
 // A curve that repeats a row of a map is carried once, there.
 function resolve(curve) {
-  if (curve.map === undefined) return;
-  const { steps, values, low, high } = DATA.maps[curve.map], row = curve.row;
+  if (curve.map === undefined || curve.value) return;
+  const { steps, values, low, high } = mapOf(curve.map), row = curve.row;
   Object.assign(curve, { steps, value: values[row], low: low && low[row], high: high && high[row] });
 }
 
+function chartOf(id) {
+  DATA.charts[id].curves.forEach(resolve);
+  return DATA.charts[id];
+}
+
+// The layer whose line is nearest to the pointer, in a chart of layers.
+function layerNear(plot, spec, step, top) {
+  let best = null, least = 28;
+  for (const curve of spec.curves) {
+    const value = curve.layer === null ? null : curve.value[nearestIndex(curve.steps, step)];
+    const gap = value === null ? Infinity : Math.abs(plot.valToPos(value, "y") - top);
+    if (gap < least) { least = gap; best = curve.layer; }
+  }
+  return best;
+}
+
 function makeChart(box) {
-  const spec = DATA.charts[box.dataset.chart];
+  const spec = chartOf(box.dataset.chart);
   const { series, bands, joined } = seriesOf(spec);
   const steps = joined[0];
   const limits = limitsOf(spec);
@@ -181,19 +198,22 @@ function makeChart(box) {
     const position = plot.posToVal(event.clientX - edges.left, "x");
     const index = nearestIndex(DATA.steps.map(place), position);
     change({ step: DATA.steps[index] });
+    pointAt(layerNear(plot, spec, state.step, event.clientY - edges.top), null);
   };
   plot.over.addEventListener("pointermove", follow);
   plot.over.addEventListener("pointerdown", follow);
+  plot.over.addEventListener("pointerleave", () => pointAt(null));
+  plot.over.addEventListener("click", () => { if (state.over) change({ layer: state.over.layer, attention: null }); });
   const unit = make("div", { class: "axis-name" });
   box.appendChild(unit);
   const key = keyOf(spec, box.dataset.chart);
   let drawn = "";
-  panels.push(() => {
+  return () => {
     if (!box.clientWidth) return;
-    const layout = [state.axis, state.spacing, state.layer, ink.dark, box.clientWidth].join();
+    const layer = focus().layer, layout = [state.axis, state.spacing, layer, ink.dark, box.clientWidth].join();
     if (layout !== drawn) {
       drawn = layout;
-      spec.curves.forEach((curve, i) => { plot.series[lineIndex(spec, i)].width = curve.layer !== null && curve.layer === state.layer ? 3 : 2; });
+      spec.curves.forEach((curve, i) => { plot.series[lineIndex(spec, i)].width = curve.layer !== null && curve.layer === layer ? 3 : 2; });
       plot.setSize({ width: box.clientWidth, height: heightOf(box) });
       plot.setData(positions());
       unit.textContent = state.axis === "steps" ? "step" : "examples";
@@ -201,16 +221,16 @@ function makeChart(box) {
     moveNow(plot);
     key();
     box.setAttribute("aria-label", "Line chart: " + spec.title + ", " + spec.unit + ". At " + stepText(state.step) + ": " + key.text);
-  });
+  };
 }
 
 // Charts that repeat a map are built when they are first unfolded.
-function wireCharts(details, waiting) {
+function wireCharts(details) {
   const fill = () => {
     const grid = details.querySelector(".charts");
     if (grid.firstChild) return;
     for (const id of details.dataset.charts.split(" ")) grid.append(figureOf(id, DATA.charts[id]));
-    all("[data-chart]", grid).forEach((box) => waiting.add(box));
+    all("[data-chart]", grid).forEach((box) => lazyPanel(box, makeChart));
     all("[data-numbers]", grid).forEach(wireNumbers);
     for (const node of all("[data-head]", grid)) node.hidden = state.head !== null && node.dataset.head !== state.head;
   };
@@ -262,7 +282,7 @@ function keyOf(spec, id) {
       row.line.setAttribute("stroke", ink.dark ? row.curve.dark : row.curve.light);
       row.value.textContent = number(row.curve.value[index]);
       row.band.textContent = row.curve.low && row.curve.high ? span(row.curve.low[index], row.curve.high[index]) : "";
-      row.item.classList.toggle("chosen", row.curve.layer !== null && row.curve.layer === state.layer);
+      row.item.classList.toggle("chosen", row.curve.layer !== null && row.curve.layer === focus().layer);
       said.push(row.curve.label + " " + row.value.textContent);
     }
     update.text = said.join(", ");

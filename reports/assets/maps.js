@@ -24,6 +24,31 @@ function mapNumbers(spec) {
   }
 }
 
+// The numbers of a map are unpacked when they are first needed.
+function mapOf(key) {
+  const spec = DATA.maps[key];
+  if (spec.values) return spec;
+  mapNumbers(spec);
+  spec.places = spec.row_name === "attention_head" ? spec.rows.map(placeOf) : spec.layers.map((layer) => layer === null ? null : [layer, null]);
+  return spec;
+}
+
+// "3.1" and "L3H1" are attention head 1 of layer 3.
+function placeOf(label) {
+  const found = label.match(/\d+/g);
+  return found && found.length > 1 ? found.map(Number) : null;
+}
+
+// Rows of a map that the chosen (or pointed at) layer and attention head are.
+function chosenRows(spec) {
+  const { layer, attention } = focus();
+  if (layer === null || spec.row_name === "step") return [];
+  return spec.places.map((_, row) => row).filter((row) => {
+    const place = spec.places[row];
+    return place && place[0] === layer && (place[1] === null || attention === null || place[1] === attention);
+  });
+}
+
 function colourOf(spec, value) {
   const table = DATA.palettes[spec.palette], [low, high] = spec.limits;
   const share = Math.min(1, Math.max(0, (value - low) / (high - low)));
@@ -50,12 +75,18 @@ function imageOf(spec) {
 
 function rowHeight(count) { return count <= 6 ? 24 : count <= 10 ? 18 : count <= 20 ? 14 : count <= 40 ? 9 : count <= 80 ? 5 : 3; }
 
+// Known before anything is drawn, so that the page does not grow under the reader.
+function heightOfMap(spec, wide) {
+  const count = spec.rows.length;
+  return 24 + (spec.row_name === "step" ? Math.min(wide - 30, 320) : Math.min(420, count * rowHeight(count)));
+}
+
 function geometry(canvas, spec, context) {
   context.font = "11px " + ink.font;
-  const longest = Math.max(...spec.rows.map((label) => context.measureText(label).width), 14);
+  const longest = spec.row_name === "question" ? 14 : Math.max(...spec.rows.map((label) => context.measureText(label).width), 14);
   const left = Math.min(Math.ceil(longest) + 8, canvas.clientWidth * 0.4);
   const width = canvas.clientWidth - left - 2;
-  const height = spec.row_name === "step" ? Math.min(width, 320) : spec.rows.length * rowHeight(spec.rows.length);
+  const height = heightOfMap(spec, canvas.clientWidth) - 24;
   return { left, top: 2, width, height, cell: width / spec.steps.length, line: height / spec.rows.length };
 }
 
@@ -78,8 +109,8 @@ function drawLabels(context, spec, shape) {
   context.textAlign = "right";
   const rough = Math.max(1, LINE_HEIGHT / shape.line);
   const every = spec.row_name === "step" ? 2 ** Math.ceil(Math.log2(2 * rough)) : Math.ceil(rough);
-  spec.rows.forEach((label, row) => {
-    const chosen = spec.row_name === "layer" && state.layer !== null && spec.layers[row] === state.layer;
+  if (spec.row_name !== "question") spec.rows.forEach((label, row) => {
+    const chosen = spec.row_name === "layer" && chosenRows(spec).includes(row);
     if (row % every && !chosen) return;
     context.fillStyle = chosen ? ink.ink : ink.quiet;
     context.font = (chosen ? "600 " : "") + "11px " + ink.font;
@@ -115,8 +146,10 @@ function drawMap(canvas, spec, image) {
   frame(context, shape.left + shape.cell * column, shape.top, Math.max(shape.cell, 2), shape.height);
   if (spec.row_name === "step") {
     frame(context, shape.left, rowTop(spec, shape, nearestIndex(spec.rows.map(Number), state.step)), shape.width, Math.max(shape.line, 2));
-  } else if (spec.row_name === "layer" && state.layer !== null && spec.layers.includes(state.layer)) {
-    frame(context, shape.left, rowTop(spec, shape, spec.layers.indexOf(state.layer)), shape.width, shape.line);
+  } else {
+    const rows = chosenRows(spec), most = Math.max(...rows);
+    const first = rowTop(spec, shape, upward(spec) ? most : Math.min(...rows));
+    if (rows.length) frame(context, shape.left, first, shape.width, Math.max(2, shape.line * (most - Math.min(...rows) + 1)));
   }
   return shape;
 }
@@ -124,6 +157,7 @@ function drawMap(canvas, spec, image) {
 function rowWord(spec, row) {
   if (spec.row_name === "layer") return spec.layers[row] === null ? spec.rows[row] : layerName(spec.layers[row]);
   if (spec.row_name === "attention_head") return "attention head " + spec.rows[row];
+  if (spec.row_name === "question") return "question " + visible(spec.rows[row]);
   return spec.row_name === "step" ? "step " + spec.rows[row] : spec.rows[row];
 }
 
@@ -138,7 +172,7 @@ function readout(spec) {
   const column = nearestIndex(spec.steps, state.step);
   let row = -1;
   if (spec.row_name === "step") row = 0;
-  else if (spec.row_name === "layer" && state.layer !== null) row = spec.layers.indexOf(state.layer);
+  else if (chosenRows(spec).length === 1) row = chosenRows(spec)[0];
   if (row >= 0) return (spec.row_name === "step" ? "with " : "") + rowWord(spec, row) + ": " + cellText(spec, row, column);
   const sizes = spec.values.map((cells) => cells[column] === null ? -Infinity : spec.palette === "vlag" ? Math.abs(cells[column]) : cells[column]);
   const most = Math.max(...sizes);
@@ -160,7 +194,7 @@ function showTip(event, text) {
 function hideTip() { document.getElementById("tip").hidden = true; }
 
 function makeMap(canvas) {
-  const spec = DATA.maps[canvas.dataset.map];
+  const spec = mapOf(canvas.dataset.map);
   const image = imageOf(spec);
   const title = document.querySelector('[data-panel="' + canvas.dataset.map + '"]');
   title.textContent = spec.panel;
@@ -176,63 +210,32 @@ function makeMap(canvas) {
   };
   canvas.addEventListener("pointermove", (event) => {
     const cell = cellAt(event);
-    if (!cell) { hideTip(); return; }
+    if (!cell) { hideTip(); pointAt(null); return; }
     change({ step: spec.steps[cell.column] });
+    pointAt(...(spec.row_name !== "step" && spec.places[cell.row] || [null, null]));
     showTip(event, rowWord(spec, cell.row) + ", " + stepText(spec.steps[cell.column]) + ": " + cellText(spec, cell.row, cell.column));
   });
-  canvas.addEventListener("pointerleave", hideTip);
+  canvas.addEventListener("pointerleave", () => { hideTip(); pointAt(null); });
   canvas.addEventListener("click", (event) => {
-    const cell = cellAt(event);
-    if (cell && spec.row_name === "layer" && spec.layers[cell.row] !== null) change({ layer: spec.layers[cell.row] });
+    const cell = cellAt(event), place = cell && spec.row_name !== "step" && spec.places[cell.row];
+    if (place) change({ layer: place[0], attention: place[1] });
+    if (cell && spec.row_name === "question") showQuestion(spec.rows[cell.row]);
   });
   const grid = spec.row_name === "attention_head" ? makeGrid(canvas, spec) : null;
-  panels.push(() => {
+  return () => {
     if (!canvas.clientWidth) return;
     shape = drawMap(canvas, spec, image);
     const text = readout(spec);
     output.textContent = text;
     canvas.setAttribute("aria-label", "Heat map: " + spec.title + ". At " + stepText(state.step) + ", " + text);
     if (grid) grid();
-  });
-}
-
-// All attention heads of the model at the current step: one row per layer.
-function makeGrid(canvas, spec) {
-  const places = spec.rows.map((label) => label.match(/\d+/g)).map((found) => found && found.length > 1 ? found.map(Number) : null);
-  if (places.some((found) => !found)) return null;
-  const rows = Math.max(...places.map((found) => found[0])) + 1, columns = Math.max(...places.map((found) => found[1])) + 1;
-  const box = make("div", { class: "grid-box" }), grid = make("canvas", { class: "head-grid", role: "img" });
-  const caption = make("p", { class: "grid-caption" });
-  box.append(grid, caption);
-  canvas.after(box);
-  return () => {
-    const ratio = devicePixelRatio, cell = Math.min(26, Math.floor((canvas.clientWidth - 60) / columns)), left = 22;
-    const context = grid.getContext("2d"), column = nearestIndex(spec.steps, state.step);
-    grid.style.width = left + cell * columns + 2 + "px";
-    grid.style.height = cell * rows + 18 + "px";
-    grid.width = (left + cell * columns + 2) * ratio;
-    grid.height = (cell * rows + 18) * ratio;
-    context.scale(ratio, ratio);
-    context.font = "11px " + ink.font;
-    context.textBaseline = "middle";
-    places.forEach(([layer, head], row) => {
-      const value = spec.values[row][column], y = cell * (rows - 1 - layer);
-      context.fillStyle = value === null ? ink.line : "rgb(" + colourOf(spec, value).join() + ")";
-      context.fillRect(left + cell * head + 1, y + 1, cell - 2, cell - 2);
-    });
-    context.fillStyle = ink.quiet;
-    context.textAlign = "right";
-    for (let layer = 0; layer < rows; layer++) context.fillText(layer, left - 6, cell * (rows - 1 - layer) + cell / 2);
-    context.textAlign = "center";
-    for (let head = 0; head < columns; head++) if (cell >= 14 || head % 4 === 0) context.fillText(head, left + cell * head + cell / 2, cell * rows + 9);
-    caption.textContent = "Attention heads at " + stepText(state.step) + ": layers upwards, heads across.";
-    grid.setAttribute("aria-label", spec.title + ": " + caption.textContent + " " + readout(spec));
   };
 }
 
 function makeScale(box) {
-  const spec = DATA.maps[box.dataset.scale];
+  const spec = mapOf(box.dataset.scale);
   const stops = [];
   for (let i = 0; i <= 10; i++) stops.push("rgb(" + colourOf(spec, spec.limits[0] + (spec.limits[1] - spec.limits[0]) * i / 10).join() + ")");
   box.querySelector(".ramp").style.background = "linear-gradient(90deg," + stops.join() + ")";
+  return () => {};
 }

@@ -5,20 +5,23 @@ function wireControls() {
   if (!slider) return;
   slider.addEventListener("input", () => change({ step: DATA.steps[Number(slider.value)] }));
   if (layer) layer.addEventListener("change", () => change({ layer: layer.value === "" ? null : Number(layer.value) }));
+  const attention = document.getElementById("attention-head");
+  if (attention) attention.addEventListener("change", () => change({ attention: attention.value === "" ? null : Number(attention.value) }));
   for (const name of ["head", "axis", "spacing"]) {
     for (const input of all("input[name=" + name + "]")) input.addEventListener("change", () => change({ [name]: input.value }));
   }
-  panels.unshift(() => {
+  addPanel(() => {
     slider.value = DATA.steps.indexOf(state.step);
     slider.setAttribute("aria-valuetext", stepText(state.step));
     slider.style.setProperty("--share", DATA.steps.length > 1 ? slider.value / (DATA.steps.length - 1) : 1);
     now.textContent = stepText(state.step);
     if (layer) layer.value = state.layer === null ? "" : String(state.layer);
+    if (attention) attention.value = state.attention === null ? "" : String(state.attention);
     for (const name of ["head", "axis", "spacing"]) {
       for (const input of all("input[name=" + name + "]")) input.checked = input.value === state[name];
     }
     for (const node of all("[data-head]")) node.hidden = state.head !== null && node.dataset.head !== state.head;
-  });
+  }, null, true);
   wirePlay();
 }
 
@@ -55,7 +58,7 @@ function wireTheme() {
     const theme = root.dataset.theme === "dark" ? "light" : "dark";
     show(theme);
     try { localStorage.setItem("critical-phase-theme", theme); } catch (error) { /* not allowed here */ }
-    drawAll();
+    schedule();
   });
   let before = null;
   const toPaper = () => {
@@ -71,7 +74,7 @@ function wireTheme() {
     before.closed.forEach((node) => { node.open = false; });
     show(before.theme);
     before = null;
-    drawAll();
+    schedule();
   };
   addEventListener("beforeprint", toPaper);
   addEventListener("afterprint", toScreen);
@@ -107,11 +110,11 @@ function wireLong(table) {
   table.closest(".scroll").after(button);
 }
 
-function wireFilter(input) {
-  const body = document.getElementById(input.dataset.filter).tBodies[0];
+function wireFilter(input, table) {
+  const body = (table || document.getElementById(input.dataset.filter)).tBodies[0];
   input.addEventListener("input", () => {
-    const wanted = input.value.toLowerCase(), all = body.closest(".figure").querySelector(".show-all");
-    if (all) all.click();
+    const wanted = input.value.toLowerCase(), figure = body.closest(".figure"), whole = figure && figure.querySelector(".show-all");
+    if (whole) whole.click();
     for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
   });
 }
@@ -123,7 +126,7 @@ function wireNumbers(details) {
     if (!details.open || box.firstChild) return;
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", details.querySelector("summary").textContent);
-    const key = details.dataset.numbers, chart = DATA.charts[key], map = DATA.maps[key];
+    const key = details.dataset.numbers, chart = DATA.charts[key] && chartOf(key), map = DATA.maps[key] && mapOf(key);
     const table = make("table"), head = make("tr"), body = make("tbody");
     table.append(make("caption", {}, chart ? chart.title + ", " + chart.unit : map.title + ", " + map.unit), make("thead"), body);
     table.tHead.append(head);
@@ -167,64 +170,20 @@ function wireFolded(details) {
     }
     box.append(table);
     wireTable(table);
+    if (spec.rows.length > 12) filterBefore(box, table);
   });
+}
+
+function filterBefore(box, table) {
+  const label = make("label", { class: "filter" }, "Filter rows "), input = make("input", { type: "search", autocomplete: "off" });
+  label.append(input);
+  box.before(label);
+  wireFilter(input, table);
 }
 
 function addRow(body, label, cells) {
   const row = body.insertRow();
   row.append(make("th", { scope: "row" }, label), ...cells.map((text) => make("td", { class: "num" }, text)));
-}
-
-function wireTokens() {
-  const chooser = document.getElementById("question"), colour = document.getElementById("token-colour");
-  if (!chooser) return;
-  const questions = all(".question");
-  const entriesOf = (view) => view.candidates[0] ? view.candidates[0].attention : [];
-  const nameOf = (entry) => "layer " + entry.layer + ", attention head " + entry.attention_head + (entry.head ? " (" + entry.head + ")" : "");
-  const fill = () => {
-    const entries = entriesOf(DATA.tokens[chooser.value]);
-    colour.closest("label").hidden = !entries.length;
-    colour.replaceChildren(make("option", { value: "" }, "mean of all shown attention heads"), ...entries.map((entry, i) => make("option", { value: i }, nameOf(entry))));
-  };
-  fill();
-  chooser.addEventListener("change", () => { fill(); schedule(); });
-  colour.addEventListener("change", schedule);
-  panels.push(() => questions.forEach((box, index) => {
-    box.hidden = String(index) !== chooser.value;
-    if (!box.hidden) drawQuestion(box, DATA.tokens[index], colour.value);
-  }));
-}
-
-function drawQuestion(box, view, choice) {
-  const at = nearestIndex(view.steps, state.step);
-  box.querySelector("[data-now]").textContent = stepText(view.steps[at]);
-  const rows = all("[data-candidate]", box);
-  const score = (candidate) => candidate.positive && candidate.negative ? candidate.positive[at] - candidate.negative[at] : null;
-  const right = rows.findIndex((row) => row.hasAttribute("data-correct"));
-  const scores = view.candidates.map(score);
-  const rivals = scores.filter((value, i) => i !== right && value !== null);
-  rows.forEach((row, i) => {
-    const candidate = view.candidates[i], show = (name, value) => { row.querySelector("[data-value=" + name + "]").textContent = number(value); };
-    show("base", candidate.base);
-    show("positive", candidate.positive && candidate.positive[at]);
-    show("negative", candidate.negative && candidate.negative[at]);
-    show("score", scores[i]);
-    const other = i === right ? Math.max(...rivals) : scores[i];
-    show("margin", right < 0 || scores[right] === null || other === null ? null : scores[right] - other);
-    drawTokens(row.querySelector("[data-tokens]"), candidate, choice, at);
-  });
-}
-
-function drawTokens(box, candidate, choice, at) {
-  const entries = choice === "" ? candidate.attention : candidate.attention.slice(Number(choice), Number(choice) + 1);
-  const shares = (step) => candidate.tokens.map((_, i) => entries.reduce((sum, entry) => sum + ((entry.values[step] || [])[i] || 0), 0) / (entries.length || 1));
-  const most = Math.max(1e-9, ...entries.flatMap((entry) => entry.values.flat()).filter((value) => value !== null));
-  if (!box.firstChild) box.append(...candidate.tokens.map((token) => make("span", { class: "token" }, visible(token))));
-  shares(at).forEach((share, i) => {
-    const token = box.children[i];
-    token.style.setProperty("--share", Math.min(1, share / most).toFixed(3));
-    token.title = "attention " + number(share);
-  });
 }
 
 function wireCopy() {
@@ -243,36 +202,59 @@ function wireCopy() {
   });
 }
 
+function wireContents() {
+  const links = all(".contents a").map((link) => [link, document.getElementById(link.hash.slice(1))]).filter(([, target]) => target);
+  const groups = all(".contents li.group");
+  for (const [link, target] of links) link.addEventListener("click", () => {
+    if (target.tagName === "DETAILS") target.open = true;
+    groups.forEach((group) => group.classList.toggle("picked", group.contains(link)));
+  });
+  let waits = false;
+  const mark = () => {
+    waits = false;
+    let now = links[0];
+    for (const pair of links) if (pair[1].getBoundingClientRect().top < 160) now = pair;
+    for (const [link] of links) {
+      if (link === now[0]) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+    }
+    for (const group of groups) group.classList.toggle("now", group.contains(now[0]));
+  };
+  if (!links.length) return;
+  addEventListener("scroll", () => { if (!waits) { waits = true; requestAnimationFrame(mark); } }, { passive: true });
+  addPanel(mark);
+  for (const [id, open] of [["unfold", true], ["fold", false]]) {
+    const button = document.getElementById(id);
+    if (button) button.addEventListener("click", () => { all("details.section").forEach((node) => { node.open = open; }); });
+  }
+}
+
 async function start() {
   DATA = await readData();
   for (const name of Object.keys(DATA.palettes)) DATA.palettes[name] = bytesOf(DATA.palettes[name]);
-  Object.values(DATA.maps).forEach(mapNumbers);
-  Object.values(DATA.charts).forEach((chart) => chart.curves.forEach(resolve));
   state.step = DATA.steps[DATA.steps.length - 1];
   const heads = all("input[name=head]");
   state.head = heads.length ? heads[0].value : null;
-  readHash();
   wireTheme();
   wireControls();
+  wireContents();
+  readHash();
   for (const node of all("[data-head]")) node.hidden = state.head !== null && node.dataset.head !== state.head;
-  const waiting = new Set(all("[data-chart]"));
-  const build = () => { for (const box of waiting) if (box.clientWidth) { waiting.delete(box); makeChart(box); } };
-  build();
-  panels.push(build);
-  all("[data-charts]").forEach((details) => wireCharts(details, waiting));
-  all("[data-map]").forEach(makeMap);
-  all("[data-scale]").forEach(makeScale);
+  const makers = { chart: makeChart, map: makeMap, ridges: makeRidges, scale: makeScale };
+  for (const [kind, maker] of Object.entries(makers)) all("[data-" + kind + "]").forEach((box) => lazyPanel(box, maker));
+  const heights = all("[data-map]").map((canvas) => [canvas, heightOfMap(DATA.maps[canvas.dataset.map], canvas.clientWidth)]);
+  for (const [canvas, height] of heights) canvas.style.height = height + "px";
+  all("[data-charts]").forEach(wireCharts);
   all("[data-sortable]").forEach(wireTable);
   all("[data-long]").forEach(wireLong);
-  all("[data-filter]").forEach(wireFilter);
+  all("[data-filter]").forEach((input) => wireFilter(input));
   all("[data-numbers]").forEach(wireNumbers);
   all("[data-table]").forEach(wireFolded);
-  all("details.section").forEach((node) => node.addEventListener("toggle", schedule));
+  all("details").forEach((node) => node.addEventListener("toggle", schedule));
   wireTokens();
   wireCopy();
   addEventListener("hashchange", readHash);
   new ResizeObserver(schedule).observe(document.getElementById("main"));
-  drawAll();
+  drawFirst();
   root.dataset.ready = "1";
 }
 

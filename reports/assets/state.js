@@ -1,8 +1,8 @@
 "use strict";
-// One state drives every panel. Panels register a function in `panels`.
+// One state drives every panel. `over` is what the pointer is on: it is shown, not kept.
 const root = document.documentElement;
-const state = { step: 0, layer: null, head: null, axis: "steps", spacing: "linear" };
-const panels = [];
+const state = { step: 0, layer: null, attention: null, head: null, axis: "steps", spacing: "linear", over: null };
+const KEPT = ["step", "layer", "attention", "head"];
 let DATA = null;
 let ink = {};
 let pending = false;
@@ -31,19 +31,19 @@ function change(patch) {
     if (state[key] !== value) { state[key] = value; same = false; }
   }
   if (same) return;
-  if (patch.step !== undefined || patch.layer !== undefined || patch.head !== undefined) writeHash();
+  if (KEPT.some((key) => patch[key] !== undefined)) writeHash();
   schedule();
 }
 
-function schedule() {
-  if (pending) return;
-  pending = true;
-  requestAnimationFrame(() => { pending = false; drawAll(); });
+// Point at a layer and attention head, or at nothing.
+function pointAt(layer, attention) {
+  const before = state.over;
+  if (layer === null ? before === null : before && before.layer === layer && before.attention === attention) return;
+  state.over = layer === null ? null : { layer, attention };
+  schedule();
 }
 
-function drawAll() {
-  for (const draw of panels) draw();
-}
+function focus() { return state.over || state; }
 
 function nearestIndex(steps, step) {
   let best = 0;
@@ -104,11 +104,12 @@ function visible(text) {
   });
 }
 
-// Deep links: #step=24&layer=3&head=negative
+// Deep links: #step=24&layer=3&head=2&adapter=negative. A head by name is an adapter's, too.
 function writeHash() {
   const parts = ["step=" + state.step];
   if (state.layer !== null) parts.push("layer=" + state.layer);
-  if (state.head !== null) parts.push("head=" + state.head);
+  if (state.attention !== null) parts.push("head=" + state.attention);
+  if (state.head !== null) parts.push("adapter=" + state.head);
   try { history.replaceState(null, "", "#" + parts.join("&")); } catch (error) { /* a sandboxed frame */ }
 }
 
@@ -116,6 +117,7 @@ function readHash() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const notice = document.getElementById("notice");
   if (notice) notice.textContent = "";
+  showTarget();
   const patch = {};
   if (wanted.has("step") && wanted.get("step") !== "" && Number.isFinite(Number(wanted.get("step")))) {
     const asked = Number(wanted.get("step"));
@@ -124,16 +126,28 @@ function readHash() {
       notice.textContent = "Step " + asked + " was not saved; showing the nearest, step " + patch.step + ".";
     }
   }
-  if (wanted.has("layer")) {
-    const layer = Number(wanted.get("layer"));
-    const known = all("#layer option").some((option) => option.value === String(layer));
-    patch.layer = wanted.get("layer") !== "" && known ? layer : null;
+  for (const [name, key, from] of [["layer", "layer", "#layer"], ["head", "attention", "#attention-head"]]) {
+    if (!wanted.has(name)) continue;
+    const asked = wanted.get(name), known = all(from + " option").some((option) => option.value === asked);
+    if (name === "layer" || known || /^\d*$/.test(asked)) patch[key] = asked !== "" && known ? Number(asked) : null;
   }
-  if (wanted.has("head") && all("input[name=head]").some((input) => input.value === wanted.get("head"))) {
-    patch.head = wanted.get("head");
+  for (const name of [...wanted.getAll("adapter"), ...wanted.getAll("head")]) {
+    if (all("input[name=head]").some((input) => input.value === name)) patch.head = name;
   }
   Object.assign(state, patch);
   if (DATA && root.dataset.ready) schedule();
+}
+
+// A link to a part that is folded unfolds it.
+function showTarget() {
+  const target = location.hash.length > 1 && document.getElementById(decodedHash());
+  if (!target) return;
+  for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+  requestAnimationFrame(() => target.scrollIntoView());
+}
+
+function decodedHash() {
+  try { return decodeURIComponent(location.hash.slice(1)); } catch (error) { return ""; }
 }
 
 function readInk() {

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, analyze, planted_run, to_json
+from critical_phase.analysis.changes import SOURCES
 from critical_phase.analysis.findings import _explained
 from critical_phase.analysis.mirage import mirage
 from critical_phase.analysis.series import question_series
@@ -30,6 +31,10 @@ VERDICT = {
     "effect_unit", "p_name",
 }  # fmt: skip
 PARTS = ("curves", "maps", "tables", "tokens")
+JUDGED = (
+    *SOURCES, "second_scoring", "collapse", "baselines", "instability", "control_runs",
+)  # fmt: skip
+"""Measures that rank changes or that verdicts read: what the others say is asked of `switch`."""
 
 
 def written(result):
@@ -109,12 +114,12 @@ def test_ids_are_used_once(switch):
         assert len(ids) == len(set(ids))
 
 
-def test_equal_seeds_give_equal_bytes(settings):
-    runs = [planted_run("switch", np.random.default_rng(3), steps=12) for _ in range(2)]
-    assert written(analyze(runs[0], settings)) == written(analyze(runs[1], settings))
+def test_equal_seeds_give_equal_bytes(quick):
+    runs = [planted_run("switch", np.random.default_rng(3), questions=40, steps=12) for _ in "ab"]
+    assert written(analyze(runs[0], quick)) == written(analyze(runs[1], quick))
 
 
-def test_the_order_of_checkpoints_does_not_matter(settings):
+def test_the_order_of_checkpoints_does_not_matter(quick):
     run = planted_run("switch", np.random.default_rng(0), steps=12)
     order = np.random.default_rng(1).permutation(12)
     mixed = planted_run("switch", np.random.default_rng(0), steps=12)
@@ -125,15 +130,13 @@ def test_the_order_of_checkpoints_does_not_matter(settings):
     for head, path in run.weights.items():
         mixed.weights[head] = [path[i] for i in order]
     for measure in ("curves", "change_points", "weights"):
-        assert written(MEASURES[measure](run, settings)) == written(
-            MEASURES[measure](mixed, settings)
-        )
+        assert written(MEASURES[measure](run, quick)) == written(MEASURES[measure](mixed, quick))
 
 
 @pytest.mark.parametrize("world", ["mirage", "smooth", "flat"])
 def test_smooth_worlds_have_no_jump_and_an_empty_table(world, settings):
     run = planted_run(world, np.random.default_rng(1), questions=80, steps=33)
-    findings = analyze(run, settings).findings
+    findings = analyze(run, settings, measures=JUDGED).findings
     assert findings["jump"] is None
     assert findings["changes"] == []
     assert findings["sentence"].startswith("No abrupt change")
@@ -142,7 +145,14 @@ def test_smooth_worlds_have_no_jump_and_an_empty_table(world, settings):
 
 def verdicts_of(world, settings, seed=0):
     run = planted_run(world, np.random.default_rng(seed), questions=100, steps=33)
-    return {v["hypothesis"]: v for v in analyze(run, settings).findings["verdicts"]}
+    findings = analyze(run, settings, measures=JUDGED).findings
+    return {v["hypothesis"]: v for v in findings["verdicts"]}
+
+
+def test_changes_and_verdicts_need_no_other_measures(switch, settings):
+    some, every = analyze(switch[0], settings, measures=JUDGED).findings, switch[1].findings
+    assert some["verdicts"] == every["verdicts"]
+    assert some["changes"] == every["changes"]
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +203,8 @@ def test_a_probe_at_its_ceiling_excludes_nothing(settings):
     for name, table in run.tables.items():
         if name.startswith("residual/"):
             table[..., 0] += 20 * run.rows.correct
-    found = {v["hypothesis"]: v for v in analyze(run, settings).findings["verdicts"]}["H6"]
+    findings = analyze(run, settings, measures=("linear_probes", "readout_gap")).findings
+    found = {v["hypothesis"]: v for v in findings["verdicts"]}["H6"]
     assert found["verdict"] == "not separable"
     assert any("at its ceiling" in text for text in found["evidence"])
 
@@ -265,9 +276,9 @@ def test_the_weight_is_said(settings):
         assert name in result.headline
 
 
-def test_base_scores_alone_give_a_plain_sentence(settings):
+def test_base_scores_alone_give_a_plain_sentence(quick):
     run = planted_run("flat", np.random.default_rng(0), heads=(), width=0)
-    findings = analyze(run, settings).findings
+    findings = analyze(run, quick).findings
     assert findings["jump"] is None
     assert findings["sentence"] == "No trained head, so there is no accuracy to follow."
     assert {v["verdict"] for v in findings["verdicts"]} == {"not tested"}
@@ -329,24 +340,24 @@ def test_scores_alone_are_enough(settings):
 
 
 @pytest.mark.parametrize(("head", "mode"), [("negative", "base_likra"), ("positive", "sft")])
-def test_one_head_is_enough(head, mode, settings):
+def test_one_head_is_enough(head, mode, quick):
     run = planted_run("switch", np.random.default_rng(0), heads=(head,), questions=80, steps=33)
-    findings = analyze(run, settings).findings
+    findings = analyze(run, quick).findings
     assert mode in findings["accuracy"]
     assert findings["jump"] is None or findings["jump"]["mode"] == mode
     assert any("left out" in note for note in findings["warnings"])
 
 
-def test_two_candidates_and_a_log_schedule(settings):
-    run = planted_run("switch", np.random.default_rng(0), candidates=2, questions=150, steps=21)
+def test_two_candidates_and_a_log_schedule(quick):
+    run = planted_run("switch", np.random.default_rng(0), candidates=2, questions=60, steps=21)
     run.step_list[:] = np.concatenate(([0], 2 ** np.arange(20)))
-    assert json.loads(written(analyze(run, settings)))["findings"]["accuracy"]["chance"] == 0.5
+    assert json.loads(written(analyze(run, quick)))["findings"]["accuracy"]["chance"] == 0.5
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 7])
-def test_few_checkpoints_warn_and_find_no_jump(steps, settings):
+def test_few_checkpoints_warn_and_find_no_jump(steps, quick):
     run = planted_run("switch", np.random.default_rng(0), steps=steps)
-    findings = analyze(run, settings).findings
+    findings = analyze(run, quick).findings
     assert findings["jump"] is None
     assert any("fewer than 8 checkpoints" in note for note in findings["warnings"])
 
@@ -355,10 +366,10 @@ def test_position_before_the_answer_is_skipped_and_said(switch):
     assert any("question_end is the same" in note for note in switch[1].findings["warnings"])
 
 
-def test_chosen_measures_and_progress(settings):
+def test_chosen_measures_and_progress(quick):
     seen = []
     run = planted_run("switch", np.random.default_rng(0), steps=12)
-    result = analyze(run, settings, progress=seen.append, measures=["attention"])
+    result = analyze(run, quick, progress=seen.append, measures=["attention"])
     assert seen == list(result.measures) == ["curves", "change_points", "attention", "changes"]
 
 
@@ -367,17 +378,17 @@ def test_an_unknown_measure_is_named(settings):
         analyze(planted_run("flat", np.random.default_rng(0)), settings, measures=["magic"])
 
 
-def test_every_measure_runs_alone(settings):
+def test_every_measure_runs_alone(quick):
     run = planted_run("switch", np.random.default_rng(0), steps=10, questions=30)
     for name, measure in MEASURES.items():
-        assert measure(run, settings).measure == name
+        assert measure(run, quick).measure == name
 
 
 def test_a_layer_that_never_moves_keeps_its_row_in_the_maps(settings):
     run = planted_run("switch", np.random.default_rng(0), steps=12)
     for head in run.heads:
         run.tables[f"residual/{head}/-1"][:] = run.base_residual(-1, "answer_end")
-    result = analyze(run, settings)
+    result = analyze(run, settings, measures=SOURCES)
     maps = {one.id: one for one in result.measures["similarity"].maps}
     shift = maps["constant_shift.negative"]
     assert set(shift.values[0]) == {None}
@@ -386,10 +397,10 @@ def test_a_layer_that_never_moves_keeps_its_row_in_the_maps(settings):
     assert not any(r.change.series.layer == -1 and r.abrupt for r in rows)
 
 
-def test_hidden_states_that_are_not_numbers_name_head_layer_and_step(settings):
+def test_hidden_states_that_are_not_numbers_name_head_layer_and_step(quick):
     run = planted_run("switch", np.random.default_rng(0), steps=12)
     run.tables["residual/negative/0"][5, 3, 2] = np.inf
-    failed = {one["measure"]: one for one in analyze(run, settings).findings["failed"]}
+    failed = {one["measure"]: one for one in analyze(run, quick).findings["failed"]}
     assert {"linear_probes", "similarity"} <= failed.keys()
     for one in failed.values():
         assert one["error"] == "FitError"

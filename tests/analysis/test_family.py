@@ -6,7 +6,7 @@ from critical_phase.analysis.change_point import AbruptTest
 from critical_phase.analysis.changes import rank
 from critical_phase.analysis.family import family_p
 from critical_phase.analysis.noise_model import curve_covariance, shared_noise
-from critical_phase.analysis.resolution import bracket, order_of, spacing
+from critical_phase.analysis.resolution import bracket, near, order_of, spacing, within
 from critical_phase.analysis.series import Series, question_series
 from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
@@ -103,6 +103,29 @@ def test_a_lead_below_the_spacing_is_unresolved():
     assert order_of(3.0, (2.0, 4.0), 1.0) == "after"
     assert order_of(3.0, (-1.0, 7.0), 1.0) == "unresolved"
     assert order_of(None, None, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("lead", "interval", "order", "with_it"),
+    [
+        (0.0, (-1.0, 1.0), "with", True),
+        (0.5, (-2.0, 3.0), "with", True),
+        (0.5, (-2.0, 3.1), "unresolved", False),  # no lead is shown, nor that there is none
+        (-8.4, (-12.7, 6.5), "unresolved", False),
+        (-2.0, (-2.9, -1.1), "before", True),  # earlier, by less than the jump is long
+        (5.0, (2.0, 9.0), "after", False),
+    ],
+)
+def test_with_the_jump_is_claimed_of_whole_intervals_only(lead, interval, order, with_it):
+    assert order_of(lead, interval, 1.0, near(1.0, 4.0)) == order
+    assert within(interval, near(1.0, 4.0)) is with_it
+
+
+def test_what_counts_as_near_is_half_the_width_or_three_gaps():
+    assert near(1.0, 18.0) == 9.0
+    assert near(4.0, 18.0) == 12.0
+    assert not within(None, 9.0)
+    assert not within((0.0, 0.0), None)
 
 
 def test_the_spacing_is_that_around_the_place():

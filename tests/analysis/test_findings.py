@@ -17,7 +17,7 @@ from critical_phase.analysis.findings import sentence
 from critical_phase.analysis.hypotheses import CLAIMS
 from critical_phase.analysis.instability_verdict import unstable
 from critical_phase.analysis.jump_finding import jump_finding
-from critical_phase.analysis.mechanisms import constant, knowing, rerouting
+from critical_phase.analysis.mechanisms import _few, constant, knowing, rerouting
 from critical_phase.analysis.mirage_verdict import _unmoved, smooth_margin
 from critical_phase.analysis.noise_evidence import noise_evidence
 from critical_phase.analysis.noise_verdict import rounding
@@ -74,6 +74,12 @@ def test_a_failed_fit_of_an_abrupt_shape_is_called_that(world, case):
     assert "with an abrupt part of only .20 of its range" in sentence(world[0], small)
 
 
+def test_a_mode_of_checkpoints_made_elsewhere_has_their_name(world):
+    text = sentence(world[0], world[1].measures, names={"likra": "my-dpo-run"})
+    assert text.startswith("my-dpo-run accuracy jumps from")
+    assert sentence(world[0], world[1].measures).startswith("Likra accuracy jumps from")
+
+
 def test_accuracy_that_rises_smoothly_is_not_said_to_stay(case):
     flat = replace(with_test(case.accuracy, 0.3, 0.6), size_interval=(-0.05, 0.5))
     assert _unmoved(flat).startswith("accuracy did not change abruptly")
@@ -100,10 +106,10 @@ def test_neither_smooth_nor_abrupt_has_its_own_label(case, p, share, word):
     assert Abruptness(p, 30.0, 5.0, 2.0, share).found is (word == "abrupt")
 
 
-def led(case, low, high, *, floor=1.0):
+def led(case, low, high, *, floor=1.0, reach=3.0):
     """Give all attention heads of the negative head one lead."""
     rows = tuple(
-        replace(r, lead=(low + high) / 2, lead_interval=(low, high), floor=floor)
+        replace(r, lead=(low + high) / 2, lead_interval=(low, high), floor=floor, reach=reach)
         if r.change.series.quantity == "attention_js.negative"
         else r
         for r in case.ranked
@@ -113,7 +119,7 @@ def led(case, low, high, *, floor=1.0):
 
 @pytest.mark.parametrize(
     ("low", "high", "there"),
-    [(-10.9, -2.43, False), (2.0, 9.0, False), (-2.4, -0.4, True), (-3.0, 4.0, True)],
+    [(-10.9, -2.43, False), (2.0, 9.0, False), (-2.4, -0.4, True), (-2.0, 3.0, True)],
 )
 def test_at_the_jump_means_within_what_checkpoints_resolve(case, low, high, there):
     moved = led(case, low, high)
@@ -127,6 +133,60 @@ def test_at_the_jump_means_within_what_checkpoints_resolve(case, low, high, ther
     assert f"{len(abrupt) if there else 0} of 4 attention heads jump with accuracy" in said(found)
     assert ("not with it (1.1, lead" in said(found)) is not there
     assert (found.effect is None, found.p_adjusted is None) == (not there, not there)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-13.0, 6.5), (-3.0, 4.0)])
+def test_an_interval_too_wide_is_neither_with_the_jump_nor_apart_from_it(case, low, high):
+    moved = led(case, low, high)
+    abrupt = [
+        r for r in moved.ranked
+        if r.abrupt and r.change.series.quantity == "attention_js.negative"
+    ]  # fmt: skip
+    assert {(moved.at_jump(r), moved.maybe_at_jump(r)) for r in abrupt} == {(False, True)}
+    assert {r.order for r in abrupt} == {"unresolved"}
+    found = rerouting(moved)
+    assert (found.verdict, found.effect) == ("not separable", None)
+    assert "0 of 4 attention heads jump with accuracy; for" in said(found)
+    assert "more that is not resolved, leads neither apart from 0 nor, by" in said(found)
+    assert "not with it" not in said(found)
+
+
+def test_a_clear_lead_within_a_long_jump_is_before_it_and_not_with_it(case):
+    moved = led(case, -8.6, -2.2, reach=8.8)
+    rows = [r for r in moved.ranked if r.change.series.quantity == "attention_js.negative"]
+    assert {(r.order, r.with_jump) for r in rows if r.abrupt} == {("before", False)}
+    assert not any(moved.at_jump(r) or moved.maybe_at_jump(r) for r in rows)
+
+
+def test_attention_heads_that_may_be_at_the_jump_are_counted_before_they_are_called_few(case):
+    rows = [r for r in case.ranked if r.change.series.quantity == "attention_js.negative"]
+    assert _few(rows[:1], [], rows)
+    assert not _few(rows[:1], rows[1:2], rows)
+
+
+def test_a_probe_whose_place_is_not_resolved_is_not_said_to_learn_with_the_jump(case):
+    assert knowing(case)[0].verdict == "excluded"
+    rows = tuple(
+        replace(r, lead=-3.0, lead_interval=(-13.0, 6.5))
+        if r.change.series.quantity == "probe_top1.negative"
+        else r
+        for r in case.ranked
+    )
+    old, new = knowing(replace(case, ranked=rows))
+    assert (old.verdict, new.verdict) == ("not separable", "not separable")
+    assert "whether the probe changes with the jump is not resolved" in said(old)
+
+
+def test_no_sign_lies_on_a_jump_whose_place_is_unknown(case):
+    wide = replace(case.jump, interval=(4.0, 28.0))
+    facts = {**case.results["changes"].facts, "jump": wide}
+    signs = case.results["instability"].facts["instability"]
+    turn = (16, Turn(5, 1.0, True, 0.001, (1, 2)))
+    signs = {**signs, "negative": replace(signs["negative"], turn=turn)}
+    results = with_facts(case.results, "changes", **facts)
+    results = with_facts(results, "instability", instability=signs)
+    (text, *_) = unstable(replace(case, results=results)).evidence
+    assert "at step 16 (on the jump or not: the place of the jump is not known" in text
 
 
 def test_attention_heads_are_named_with_their_own_effect_and_p(case):

@@ -120,7 +120,7 @@ def test_status_says_what_is_missing(probe: Probe, collected_run: Path, tmp_path
 
 
 def test_the_whole_way_ends_in_a_report_and_an_index(probe: Probe, collected_run: Path) -> None:
-    shown = probe("analyze", collected_run, "--draws", 100, "--permutations", 40)
+    shown = probe("analyze", collected_run, "--draws", 40, "--permutations", 20)
     assert shown.code == 0, shown.err
     assert shown.out.splitlines()[-1] == f"next: probe report {collected_run}"
     findings = json.loads((collected_run / "analysis/findings.json").read_text())

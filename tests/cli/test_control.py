@@ -66,7 +66,7 @@ def test_the_record_says_what_is_controlled(trained_run: Path, control: Path) ->
 def test_collect_analyze_and_report_take_the_control(probe: Probe, control: Path) -> None:
     commands = (
         ("collect", "--scores-only", "--checkpoints", "0,4,8,12"),
-        ("analyze", "--draws", 100),
+        ("analyze", "--draws", 40, "--permutations", 20),
         ("report",),
     )
     for name, *options in commands:

@@ -1,6 +1,8 @@
 """What findings say of how a run was made."""
 
-from critical_phase.cli.origin import FIELDS, origin
+import pytest
+
+from critical_phase.cli.origin import FIELDS, mode_names, origin
 
 
 def test_a_record_is_cut_to_what_a_citation_needs() -> None:
@@ -20,3 +22,25 @@ def test_a_record_is_cut_to_what_a_citation_needs() -> None:
 def test_a_silent_record_gives_nulls() -> None:
     assert set(origin({}).values()) == {None}
     assert origin({"model": "org/name"})["model"] == "org/name"
+
+
+@pytest.mark.parametrize(
+    ("location", "adapter", "name"),
+    [
+        ("/home/someone/my-dpo-run", None, "my-dpo-run"),
+        ("/home/someone/my-dpo-run", "policy", "my-dpo-run (policy)"),
+        ("EleutherAI/pythia-70m@step*", None, "EleutherAI/pythia-70m"),
+        ("/home/someone/heads/positive", None, "Positive head"),
+    ],
+)
+def test_a_series_made_elsewhere_keeps_its_name(
+    location: str, adapter: str | None, name: str
+) -> None:
+    one = {"location": location, "kind": "adapter", "adapter_name": adapter}
+    found = mode_names({"series": {"positive": one}})
+    assert found == {"sft": name, "pos_base": f"{name} minus base"}
+
+
+def test_a_run_trained_here_keeps_the_names_of_its_heads() -> None:
+    assert mode_names({"kind": "run"}) == {}
+    assert mode_names({"series": {"negative": {"location": "/x/mine"}}}) == {}

@@ -68,6 +68,8 @@ def test_a_trainer_run_with_the_callback_ends_in_a_report(probe: Probe, lora_run
     assert heads["positive"]["scored"] == [0, 2, 4, 6, 8, 10, 12] == heads["positive"]["saved"]
     assert heads["positive"]["missing"] == []
     shown = probe("analyze", lora_run, *FAST)
+    assert "lora accuracy goes" in shown.out
+    assert "SFT" not in shown.out
     assert shown.code == 0, shown.err
     weights = json.loads((lora_run / "analysis/weights.json").read_text())
     norm = next(c for c in weights["curves"] if c["id"] == "lora_norm.positive")

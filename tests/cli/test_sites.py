@@ -18,8 +18,9 @@ def test_sites_of_the_organism_are_listed_and_proved(probe: Probe) -> None:
     lines = shown.out.splitlines()
     assert shown.code == 0
     assert lines[0].endswith("known to our table, proved by a forward pass")
-    assert len(lines) == 1 + 5 * 4
-    assert lines[4].split()[:3] == ["blocks.0.mlp.hook_post", "input", "sparsity"]
+    assert len(lines) == 1 + 6 * 4
+    assert lines[3].split()[:2] == ["blocks.0.attn.hook_z", "input"]
+    assert lines[5].split()[:3] == ["blocks.0.mlp.hook_post", "input", "sparsity"]
 
 
 def test_json_holds_names_modules_sides_collectors_and_shapes(
@@ -49,7 +50,7 @@ def test_a_configuration_without_weights_is_enough_and_said(
 
 def test_a_class_of_transformers_is_enough(probe: Probe) -> None:
     found = json.loads(probe("sites", "GPT2LMHeadModel", "--json").out)
-    assert (len(found["sites"]), found["proved"]) == (12 * 5, False)
+    assert (len(found["sites"]), found["proved"]) == (12 * 6, False)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from critical_phase.probes import read_scores
 PROBE = (sys.executable, "-c", "from critical_phase.cli import main; main()")
 GRID = """
 name: tiny
-train: {{model: {model}, questions: {train}, eval_questions: {eval}, steps: 6, lr: 0.05}}
+train: {{model: {model}, questions: {train}, eval_questions: {eval}, steps: 4, lr: 0.05}}
 collect: {{activations: false}}
 """
 FACTORS = "factors: {negatives: [near_miss, irrelevant], seed: [0, 1]}\n"
@@ -90,7 +90,7 @@ def test_a_dry_run_lists_the_cells_and_touches_nothing(
 
 def test_the_positive_head_is_linked_not_trained_again(made: Path) -> None:
     one, other = (
-        made / cell / "heads/positive/checkpoint-6/adapter_model.safetensors"
+        made / cell / "heads/positive/checkpoint-4/adapter_model.safetensors"
         for cell in ("near_miss-s0", "irrelevant-s0")
     )
     assert one.stat().st_ino == other.stat().st_ino

@@ -47,7 +47,8 @@ def test_sites_of_families_of_every_shape_are_found_and_proved(architecture: str
     assert found.source == source
     had = {part for part in ("attention", "mid", "mlp_out") if getattr(found, part)}
     assert had == set(parts.split())
-    assert len(found.missing) == 3 - len(had)
+    assert bool(found.attention_out) == ("attention" in had)
+    assert len(found.missing) == 4 - len(had) - bool(found.attention_out)
     assert found.layers == sum(site.name.endswith("resid_post") for site in sites(model))
 
 
@@ -134,7 +135,9 @@ def test_names_are_those_of_transformer_lens(make_model: Callable[..., Any]) -> 
     assert listed["blocks.1.attn.hook_pattern"].module == "transformer.h.1.attn"
     assert listed["blocks.1.mlp.hook_post"].module == "transformer.h.1.mlp.c_proj"
     assert listed["blocks.1.mlp.hook_post"].shape == "[line, token, d_mlp=128]"
-    assert len(listed) == 5 * 3
+    assert listed["blocks.1.attn.hook_z"].module == "transformer.h.1.attn.c_proj"
+    assert listed["blocks.1.attn.hook_z"].shape == "[line, token, attention_head=4, d_head=8]"
+    assert len(listed) == 6 * 3
 
 
 def test_an_unknown_architecture_shows_its_modules() -> None:

@@ -33,6 +33,16 @@ def test_an_interval_says_what_it_is_over() -> None:
     assert "training noise" not in facts(JUMP | {"interval_kind": None})["When"][1]
 
 
+def test_what_else_changes_is_counted_by_order_and_not_called_with_the_jump() -> None:
+    orders = ["before"] * 2 + ["unresolved"] * 34 + ["with", ""]
+    changes = [{"order": order} for order in orders]
+    shown = facts(JUMP | {"near_steps": 8.8}, changes=changes)["Other abrupt changes"]
+    assert shown[0] == "2 before it, 1 with it; order not resolved for 34"
+    assert "within 8.8 steps of the jump" in shown[1]
+    assert "Other abrupt changes" not in facts(JUMP, changes=changes)
+    assert "Other abrupt changes" not in facts(JUMP | {"near_steps": 8.8}, changes=[{"order": ""}])
+
+
 def test_levels_are_said_to_be_fitted_and_stand_beside_what_was_observed() -> None:
     value, remark = facts(JUMP)["Accuracy"]
     assert value == "0.45 → 0.93"

@@ -1,11 +1,11 @@
 """What a reader meets in a browser: offline, from the disk, with keyboard and pointer."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_in_browser import MAP, picture, settle, wait
 
 pytestmark = pytest.mark.browser
 
@@ -13,31 +13,11 @@ Opener = Callable[..., Any]
 READY = "html[data-ready='1']"
 
 
-def settle(page: Any) -> None:
-    """Wait until the state has been drawn."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def wait(page: Any, condition: str) -> None:
-    """Wait for a condition; the page's policy forbids the browser to poll a text of its own."""
-    for _ in range(200):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(25)
-    pytest.fail(f"never came true: {condition}")
-
-
-def picture(page: Any, selector: str) -> str:
-    return str(page.evaluate("s => document.querySelector(s).toDataURL()", selector))
-
-
-MAP = "canvas[aria-label*='Linear-probe accuracy, negative head, answer end']"
-
-
 def test_slider_by_keyboard_drives_hash_and_panels(visit: Opener) -> None:
     page = visit()
     slider = page.locator("#step")
     assert slider.get_attribute("aria-valuetext") == "step 64, 512 examples"
+    settle(page)
     before = picture(page, MAP)
     values = page.locator("[data-key='curves-accuracy'] b").all_inner_texts()
     slider.focus()
@@ -96,28 +76,6 @@ def test_a_senseless_link_is_ignored(visit: Opener, part: str) -> None:
     assert visit(part).locator("#now").inner_text() == "step 64, 512 examples"
 
 
-def test_hover_is_linked_between_curves_and_maps(visit: Opener) -> None:
-    page = visit()
-    page.locator(MAP).scroll_into_view_if_needed()
-    box = page.locator(MAP).bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
-    settle(page)
-    tip = page.locator("#tip").inner_text()
-    assert re.fullmatch(r"layer 3, step \d+, \d+ examples: 0\.\d{3,4}", tip)
-    from_map = page.locator("#now").inner_text()
-    assert from_map in tip
-    plot = page.locator("[data-chart='curves-accuracy'] .u-over")
-    plot.scroll_into_view_if_needed()
-    edges = plot.bounding_box()
-    page.mouse.move(edges["x"] + edges["width"] * 0.25, edges["y"] + 60)
-    settle(page)
-    assert page.locator("#now").inner_text() == "step 16, 128 examples"
-    page.mouse.move(2, 2)
-    settle(page)
-    assert page.locator("#now").inner_text() == "step 16, 128 examples"
-    assert "step 16," in str(page.locator(MAP).get_attribute("aria-label"))
-
-
 def test_tables_sort_by_number_with_the_state_said(visit: Opener) -> None:
     page = visit()
     head = page.locator("#table-change-points-change-points-table th").nth(1)
@@ -151,6 +109,9 @@ def test_a_long_table_unfolds_and_sorts(visit: Opener) -> None:
     assert details.locator("tr").count() == 0
     details.locator("summary").click()
     details.locator("tbody tr").nth(29).wait_for()
+    details.locator("input[type=search]").fill("row 2")
+    assert details.locator("tbody tr:visible").count() == 11
+    details.locator("input[type=search]").fill("")
     details.locator("th button").nth(1).click()
     values = [float(text) for text in details.locator("tbody td:nth-child(2)").all_inner_texts()]
     assert values == sorted(values)
@@ -200,6 +161,7 @@ def test_canvases_hold_a_picture(visit: Opener) -> None:
         for (let i = 0; i < d.length; i += 4) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]);
         return seen.size; }"""
     page = visit()
+    settle(page)
     assert page.evaluate(count, MAP) > 40
     assert page.evaluate(count, "[data-chart='curves-accuracy'] canvas") > 40
 
@@ -215,6 +177,7 @@ def test_numbers_behind_a_figure_open_as_a_table(visit: Opener) -> None:
 
 def test_hostile_text_stays_text(visit: Opener) -> None:
     page = visit("#step=5")
+    settle(page)
     prompt = page.locator(".prompt").first.inner_text()
     assert "</script><script>alert(1)</script><img src=x onerror=alert(2)>⟨U+202E⟩evil␇" in prompt
     assert "{{ 7*7 }}" in prompt

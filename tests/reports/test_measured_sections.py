@@ -34,8 +34,8 @@ def page_of(measures: dict[str, Measure]) -> str:
 
 
 def section(page: str, name: str) -> str:
-    start = f'<details class="section" open id="{name}">'
-    found = re.search(rf"{start}.*?(?=<details class=.section)", page, re.DOTALL)
+    start = f'<details class="section"(?: open)? id="{name}">'
+    found = re.search(rf"{start}.*?(?=<details class=.section|</section>)", page, re.DOTALL)
     assert found
     return found[0]
 

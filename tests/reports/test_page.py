@@ -39,7 +39,8 @@ def test_a_full_page_stays_below_the_demo_budget(planted: Path) -> None:
 def test_the_answer_comes_first(planted: Path) -> None:
     text = planted.read_text()
     first = text.index("<h1")
-    assert first < text.index('id="curves"') < text.index('id="controls"')
+    assert first < text.index('id="order"') < text.index('id="controls"')
+    assert text.index('id="controls"') < text.index('id="curves"')
     for fact in (
         "96, 136",
         "112 examples",
@@ -52,12 +53,14 @@ def test_the_answer_comes_first(planted: Path) -> None:
 
 
 def test_sections_come_in_reading_order(planted: Path) -> None:
-    names = ["answer", "curves", "controls", "change-points", "changes",
-             "normalisations", "difficulty", "calibration", "weight-sweep", "side-effects",
-             "linear-probes", "similarity", "movement", "geometry", "attention", "sparsity",
-             "weights", "tokens",
-             "verdicts", "caveats",
-             "provenance"]  # fmt: skip
+    names = ["answer", "order", "verdicts", "controls",
+             "group-evidence-behaviour", "curves", "margins", "change-points", "changes",
+             "difficulty", "weight-sweep", "side-effects", "tokens",
+             "group-evidence-likelihood", "normalisations", "calibration",
+             "group-inside-probes", "linear-probes", "group-inside-similarity", "similarity",
+             "group-inside-attention", "attention", "group-inside-sparsity", "sparsity",
+             "group-inside-weights", "weights", "group-controls", "control-runs",
+             "group-methods", "caveats", "provenance"]  # fmt: skip
     text = planted.read_text()
     places = [text.index(f' id="{name}"') for name in names]
     assert places == sorted(places)

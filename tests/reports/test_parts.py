@@ -177,6 +177,10 @@ def test_lead_is_said_in_words() -> None:
     assert tables.lead_text({"lead_steps": 1.5}) == "1.50 after"
     assert tables.lead_text({"lead_steps": 0.0}) == "same step"
     assert tables.lead_text({"lead_steps": None}) == "\u2013"
+    near = {"lead_steps": 0.5, "order": "with"}
+    assert tables.lead_text(near) == "0.500 after: with it"
+    wide = {"lead_steps": -8.4, "order": "unresolved"}
+    assert tables.lead_text(wide) == "8.40 before: order not resolved"
 
 
 def test_jump_interval_is_turned_into_steps() -> None:
@@ -235,6 +239,8 @@ def test_one_head_alone_is_said_once_near_the_top() -> None:
     assert answer.one_head(["negative", "positive"]) == ""
     assert "One head only (positive)" in answer.answer({"accuracy": {"sft": {}}}).note
     assert answer.answer({"accuracy": {"likra": {}, "sft": {}}}).note == ""
+    named = {"accuracy": {"sft": {}}, "names": {"sft": "my-dpo-run"}}
+    assert answer.answer(named).note.startswith("sft is the score of my-dpo-run alone, a series ")
 
 
 def test_accuracies_have_two_decimals_each() -> None:

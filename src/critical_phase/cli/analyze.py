@@ -9,7 +9,7 @@ import click
 
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.console import bar, result, result_json, say
-from critical_phase.cli.origin import origin
+from critical_phase.cli.origin import mode_names, origin
 from critical_phase.cli.result_csv import measure_csv
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import AnalyzeSettings, command_line, resolve
@@ -60,6 +60,7 @@ def analyze_run(
         weight=settings.weight,
         run=run.path.resolve().name,
         made=origin(read_record(run)),
+        names=mode_names(read_record(run)),
     )
     with bar("analyze", number_of_measures()) as progress, threadpool_limits(_threads(arrays)):
         done = analyze(arrays, chosen, progress=_counted(progress))

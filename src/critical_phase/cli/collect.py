@@ -19,21 +19,20 @@ from critical_phase.checkpoints import (
 from critical_phase.cli.as_before import as_before
 from critical_phase.cli.collector_options import (
     collector_names,
-    collector_options,
     own_collectors,
     take_collectors,
 )
 from critical_phase.cli.console import bar, result, say
-from critical_phase.cli.engine_options import HERE, EngineChoice, engine_options, take_engine
+from critical_phase.cli.engine_options import HERE, EngineChoice, take_engine
 from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.layout_note import layout_note
 from critical_phase.cli.question_sets import sample_questions
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.series_files import choose_series, note_collected
-from critical_phase.cli.series_options import series_options, take_series
+from critical_phase.cli.series_options import take_series
 from critical_phase.cli.series_run import make_series_run, plan_series_lines, plan_series_run
 from critical_phase.cli.settings import CollectSettings, command_line, resolve
-from critical_phase.cli.site_options import site_options, site_paths
+from critical_phase.cli.site_options import site_paths
 from critical_phase.cli.token_texts import write_token_texts
 from critical_phase.errors import ConfigError
 from critical_phase.probes import (
@@ -209,29 +208,7 @@ def provenance(
     }
 
 
-@click.command("collect")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
-@series_options
-@engine_options
-@site_options
-@collector_options
-@click.option("--checkpoints", help="Steps: all (default), 0,64, 8:32, every:16, log, @-5:, ...")
-@click.option("--heads", help="Heads, comma-separated (positive,negative).")
-@click.option("--scores-only", is_flag=True, help="Score every row, store no activations.")
-@click.option("--contexts", help="Score behind other texts (answer_only,shots-5,...), or again.")
-@click.option("--limit", type=int, help="Draw this many evaluation questions.")
-@click.option("--batch-tokens", type=int, help="Most tokens of one forward pass (4096).")
-@click.option("--patterns", type=int, help="Questions whose whole attention is kept (2).")
-@click.option(
-    "--store-dtype", type=click.Choice(["auto", "float32", "float16", "bfloat16"]), help="Type."
-)
-@click.option("--device", help="auto (default), cpu, cuda, cuda:1, ...")
-@click.option("--seed", type=int, help="Seed of the draw of questions (0).")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'collect'.")
-@click.option("--overwrite", is_flag=True, help="Collect again what other settings collected.")
-@click.option("--dry-run", is_flag=True, help="Print units and bytes; touch nothing.")
-@click.pass_context
-def command(
+def collect_command(
     ctx: click.Context,
     /,
     *,

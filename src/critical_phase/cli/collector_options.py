@@ -1,20 +1,16 @@
 """Options of `probe collect` that say which activations are recorded, and where."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from critical_phase.cli.choices import COLLECTORS, DEFAULT_COLLECTORS, POSITION_NAMES, SITES
 from critical_phase.cli.settings import CollectSettings
 from critical_phase.errors import ConfigError
-from critical_phase.probes import (
-    COLLECTORS,
-    DEFAULT_COLLECTORS,
-    POSITION_NAMES,
-    SITES,
-    OwnCollector,
-    own_collector,
-)
+
+if TYPE_CHECKING:
+    from critical_phase.probes import OwnCollector
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,14 +68,16 @@ def take_collectors(given: Mapping[str, Any], *, scores_only: bool) -> dict[str,
     return values
 
 
-def own_collectors(settings: CollectSettings) -> tuple[OwnCollector, ...]:
+def own_collectors(settings: CollectSettings) -> "tuple[OwnCollector, ...]":
     """Import the user's own collectors, where activations are stored at all."""
+    from critical_phase.probes import own_collector  # loads torch
+
     if not settings.activations:
         return ()
     return tuple(own_collector(spec) for spec in settings.collector)
 
 
-def collector_names(settings: CollectSettings, own: tuple[OwnCollector, ...]) -> tuple[str, ...]:
+def collector_names(settings: CollectSettings, own: "tuple[OwnCollector, ...]") -> tuple[str, ...]:
     """List what is collected: the names asked for, or the default, and the user's own.
 
     Raises:

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from critical_phase.analysis import AnalysisSettings, to_json
 from critical_phase.analysis.comparison import comparison
 from critical_phase.analysis.results import Table, column
@@ -101,15 +99,7 @@ def _report(run: RunFolder, out: Path) -> str:
     return Path(os.path.relpath(report, out.resolve())).as_posix()
 
 
-@click.command("compare")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
-@click.option("--draws", type=int, help="Bootstrap draws of questions (1000).")
-@click.option("--weight", type=float, help="Weight of the subtracted term (1).")
-@click.option("--seed", type=int, help="Seed of every random draw (0).")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file, section 'analyze'.")
-@click.option("--json", "as_json", is_flag=True, help="Print compare.json.")
-def command(
+def compare_command(
     *, paths: tuple[Path, ...], out: Path, config: Path | None, as_json: bool, **given: object
 ) -> None:
     """Hold the runs at PATHS against the first of them, and write a page."""

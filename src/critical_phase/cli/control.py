@@ -6,8 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import click
-
 from critical_phase.atomic import write_json
 from critical_phase.checkpoints.random_adapter import (
     RANDOM_ADAPTER,
@@ -162,13 +160,7 @@ def _read_claim(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-@click.command("control")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new run folder.")
-@click.option("--kind", default=RANDOM_ADAPTER, show_default=True, help="What the control is.")
-@click.option("--heads", default="negative", show_default=True, help="Heads, comma-separated.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the control.")
-def command(*, path: Path, out: Path, kind: str, heads: str, seed: int) -> None:
+def control_command(*, path: Path, out: Path, kind: str, heads: str, seed: int) -> None:
     """Make a control of the trained run at PATH: a run that collect, analyze and report take.
 
     The chosen heads become random adapters that have moved as far as the trained ones at

@@ -23,6 +23,7 @@ from critical_phase.cli.head_training import HeadTraining, recipe_of
 from critical_phase.cli.run_folder import RunFolder, open_run
 from critical_phase.cli.settings import TrainSettings, resolve
 from critical_phase.cli.training_data import TrainingData, prepare_data
+from critical_phase.cli.withhold import with_withheld, withheld_of
 from critical_phase.errors import InputError
 
 
@@ -45,7 +46,10 @@ def densify_run(path: Path, steps: str) -> dict[str, tuple[int, ...]]:
     data = _data(run)
     added = {}
     for name in run.trained_heads():
-        head = HeadTraining(name, run, data, recipe_of(data))
+        plain = recipe_of(data)
+        withheld = withheld_of(data.settings, plain, data.places, run)
+        recipe = with_withheld(plain, withheld, data.settings, name)
+        head = HeadTraining(name, run, data, recipe)
         wanted = select_steps(steps, range(head.recipe.steps + 1))
         saved = list_series(run.head(name)).steps
         added[name] = tuple(step for step in wanted if step not in saved)

@@ -13,7 +13,7 @@ from critical_phase.cli.console import bar, result, result_json
 from critical_phase.cli.run_folder import BASE, open_run
 from critical_phase.cli.validate import files_below
 from critical_phase.errors import ConfigError, StoreError
-from critical_phase.probes import DTYPES, FORMATS, Exported, export_file
+from critical_phase.probes import Exported, export_file
 
 
 def chosen_files(run: Path, heads: Sequence[str], checkpoints: str) -> list[Path]:
@@ -99,18 +99,7 @@ def _parts(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-@click.command("export")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the copies.")
-@click.option("--format", "form", required=True, type=click.Choice(list(FORMATS)), help="Format.")
-@click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Type of halves.")
-@click.option("--datasets", help="Datasets or groups: residual,attention_summary (all).")
-@click.option("--heads", help="Heads, comma-separated (all); the base is always there.")
-@click.option("--checkpoints", default="all", help="Steps: all (default), 0,64, 8:32, log, ...")
-@click.option("--overwrite", is_flag=True, help="Replace copies of other content.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.pass_context
-def command(
+def export_command(
     ctx: click.Context,
     /,
     *,

@@ -4,17 +4,20 @@ The one place that knows both the store and the analysis: neither knows the othe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from critical_phase.analysis import ControlRun, Intervention, Rows
+from critical_phase.analysis.llc_series import LlcSeries
+from critical_phase.analysis.read_out import ReadOut
 from critical_phase.checkpoints import Series, read_log, read_questions
 from critical_phase.cli.base_weights import BaseWeights
 from critical_phase.cli.changed_adapters import remedy
 from critical_phase.cli.on_demand import ReadOnDemand
+from critical_phase.cli.read_out_weights import read_read_out
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
 from critical_phase.cli.stored_contexts import (
     StoredContexts,
@@ -24,7 +27,9 @@ from critical_phase.cli.stored_contexts import (
     rows_of,
     stored_steps,
 )
+from critical_phase.cli.stored_heads import has_norms, stored_heads
 from critical_phase.cli.stored_interventions import read_interventions
+from critical_phase.cli.stored_llc import check_llc, read_llc
 from critical_phase.cli.stored_series import Factors, factors_at, not_collected, stored_series
 from critical_phase.cli.token_texts import read_token_texts
 from critical_phase.cli.unusable import Unusable, unusable
@@ -160,6 +165,14 @@ class StoredRun:
             names, lambda name: self._stack(head, group + name, None).swapaxes(2, 3)
         )
 
+    def head_values(
+        self, head: str
+    ) -> Mapping[str, Float[np.ndarray, "step layer attention_head row"]]:
+        """What was collected of attention heads; norms at the end of the answer."""
+        read = has_norms(self._datasets)
+        places = [_text(name) for name in self._base("position", None)] if read else []
+        return stored_heads(self._datasets, places, partial(self._stack, head))
+
     def sparsity(self, head: str) -> dict[str, Float[np.ndarray, "step layer row"]]:
         """Named sparsity metrics of the MLP activations at the end of the answer."""
         if "sparsity" not in self._datasets:
@@ -221,6 +234,14 @@ class StoredRun:
         """Named side effects; NaN at steps where one was not measured."""
         return self._effects.read(head)
 
+    def read_out(self) -> ReadOut | str:
+        """Final norm and unembedding of the base, or why they are not known."""
+        return read_read_out(str(read_record(self._run).get("model", "")))
+
+    def local_learning(self, head: str) -> LlcSeries | None:
+        """Local learning coefficients of a head, None where none were sampled."""
+        return read_llc(self._run.path, head)
+
     def _check_files(self) -> None:
         """Refuse files of different plans, and files of adapters that are no longer there."""
         first = read_attrs(self._run.scores(BASE, 0))["plan_sha256"]
@@ -236,6 +257,7 @@ class StoredRun:
             for name in self.contexts:
                 fix = f"probe collect {self._run.path} --contexts {name} --overwrite"
                 check_adapters(self._contexts.files(name, head), saved, self._remedy(head, fix))
+            check_llc(self._run.path, head, saved)
             fix = f"probe effects {self._run.path} --overwrite"
             check_adapters(self._effects.files(head), saved, self._remedy(head, fix))
 

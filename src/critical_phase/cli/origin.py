@@ -28,6 +28,25 @@ def origin(record: Mapping[str, Any]) -> dict[str, str | int | None]:
     return {"version": _plain(version), **named}
 
 
+def mode_names(record: Mapping[str, Any]) -> dict[str, str]:
+    """Name scores of the positive head after its series, where that was made elsewhere.
+
+    What such a series was trained on is not known, so that SFT would be a guess. A folder is
+    called by its name, revisions on the hub by their repository.
+    """
+    series = record.get("series")
+    one = series.get("positive") if isinstance(series, Mapping) else None
+    location = one.get("location") if isinstance(one, Mapping) else None
+    if not isinstance(one, Mapping) or not location:
+        return {}
+    text = str(location)
+    name = PurePath(text).name if PurePath(text).is_absolute() else text.partition("@")[0]
+    name = "Positive head" if name == "positive" else name
+    if adapter := one.get("adapter_name"):
+        name += f" ({adapter})"
+    return {"sft": name, "pos_base": f"{name} minus base"}
+
+
 def _plain(value: object) -> str | int | None:
     """Keep numbers and texts; of an absolute path the last part."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):

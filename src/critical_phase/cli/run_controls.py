@@ -18,6 +18,7 @@ from critical_phase.analysis.control_run import PRIOR, ControlKind
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import BASE, RunFolder, open_run, read_record
 from critical_phase.cli.seeds_design import short_names
+from critical_phase.cli.withhold import in_words
 from critical_phase.differences import apart
 from critical_phase.errors import ConfigError
 from critical_phase.probes import read_attrs
@@ -132,6 +133,15 @@ def control_kind(mine: Values, theirs: Values, where: str) -> tuple[ControlKind,
     if slower and differ <= {"lr", "steps"} and two["steps"] >= one["steps"]:
         rates = f"learning rate {two['lr']:g} in place of {one['lr']:g}, {two['steps']} steps"
         return "slow", rates + seed
+    if "withheld" in differ:
+        whose = "run" if one.get("withheld") else "other run"
+        noted = one.get("withheld") or two["withheld"]
+        raise ConfigError(
+            f"the {whose} is a training-time test, trained without {in_words(noted)}: no verdict"
+            " of an analysis asks for it",
+            where=where,
+            fix="probe retrain holds such tests against their run",
+        )
     raise ConfigError(
         f"this run is no control: it was trained with {_found(one, two, differ)}",
         where=where,

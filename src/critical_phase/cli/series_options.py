@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from critical_phase.cli.series_run import Elsewhere
 from critical_phase.errors import ConfigError
+
+if TYPE_CHECKING:
+    from critical_phase.cli.series_run import Elsewhere
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,7 +43,7 @@ def series_options(command: Command) -> Command:
 
 def take_series(
     path: Path | None, given: Mapping[str, Any]
-) -> tuple[Path, Elsewhere | None, dict[str, Any]]:
+) -> "tuple[Path, Elsewhere | None, dict[str, Any]]":
     """Split off the options of a series; return run folder, series if any, and the rest.
 
     Raises:
@@ -66,4 +68,6 @@ def take_series(
         raise ConfigError("--series makes a new run", fix="give its folder with --out RUN alone")
     if values.get("batch_size", 1) < 1:
         raise ConfigError(f"batch size is {values['batch_size']}", fix="give a positive number")
+    from critical_phase.cli.series_run import Elsewhere  # loads torch
+
     return out, Elsewhere(series=series, **{"questions": None, **values}), rest

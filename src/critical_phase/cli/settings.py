@@ -54,6 +54,13 @@ class TrainSettings(Settings):
     schedule: str = "0:64,log:32"
     device: str = "auto"
     seed: int = Field(default=0, ge=0)
+    freeze: str | None = None
+    only: str | None = None
+    project_out: str | None = None
+    project_mode: Literal["state", "write"] | None = None
+    layer: str | None = None
+    window: str | None = None
+    withhold_heads: tuple[Literal["positive", "negative"], ...] | None = None
 
 
 class CollectSettings(Settings):
@@ -129,7 +136,7 @@ def _section(config: Path, name: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read the settings: {error}", where=str(config)) from error
     if not isinstance(loaded, dict) or not isinstance(loaded.get(name, {}), dict):
         raise ConfigError(f"expected sections such as '{name}:' with keys", where=str(config))
-    known = ("train", "collect", "effects", "analyze")
+    known = ("train", "collect", "effects", "analyze", "intervene")
     if odd := sorted(set(loaded) - set(known)):
         raise ConfigError(
             f"unknown section {odd[0]!r}", where=str(config), fix=f"known: {', '.join(known)}"

@@ -10,7 +10,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from critical_phase.checkpoints import load_model
 from critical_phase.errors import CheckpointError
-from critical_phase.probes import Sites, check_sites, resolve
+from critical_phase.probes import Sites, check_sites, prove_heads, resolve
 
 _NEAR = 0.9
 """Long names that all end in ForCausalLM are alike before they are near."""
@@ -40,7 +40,9 @@ def proved_sites(name: str, paths: tuple[tuple[str, str], ...]) -> tuple[Any, Si
     size = model.config.get_text_config().vocab_size
     tokens = torch.arange(8)[None] % size
     inputs = {"input_ids": tokens, "use_cache": False}
-    return model, check_sites(model, resolve(model, dict(paths)), inputs), True
+    proved = check_sites(model, resolve(model, dict(paths)), inputs)
+    heads = getattr(model.config.get_text_config(), "num_attention_heads", 0)
+    return model, prove_heads(model, proved, inputs, heads), True
 
 
 def _refuse_near_class(name: str) -> None:

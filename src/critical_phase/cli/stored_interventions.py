@@ -17,15 +17,20 @@ _KEYS = ("plan", "about", "share", "control", "control_share", "questions", *_PA
 def read_interventions(run: Path) -> tuple[Intervention, ...]:
     """Read every `interventions/*.json` of a run, in the order of their names.
 
+    Files that say `"for_verdicts": false` answer questions that no verdict asks; they are left out.
+
     Raises:
         StoreError: A file does not hold an intervention.
     """
-    return tuple(_read(path) for path in sorted((run / FOLDER).glob("*.json")))
+    found = [_read(path) for path in sorted((run / FOLDER).glob("*.json"))]
+    return tuple(one for one in found if one is not None)
 
 
-def _read(path: Path) -> Intervention:
+def _read(path: Path) -> Intervention | None:
     try:
         found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, Mapping) and found.get("for_verdicts") is False:
+            return None
         return _intervention(found)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(

@@ -21,23 +21,6 @@ from critical_phase.errors import ConfigError
 
 Values = dict[str, Any]
 
-HELP = """Train, collect and compare every cell of the sweep in FILE.
-
-\b
-FILE is YAML; every key may be left out:
-  name     title of the sweep (name of the file)
-  train    settings of probe train that all cells share ({})
-  factors  setting: [levels]; every combination is a cell ({})
-  cells    list of settings: more cells, each crossed with the factors
-           that it does not name ([])
-  sizes    [numbers of questions], one finished run each; or
-           {values: [..], epochs: 1, factors: {..}} (none)
-  epochs   passes of a plain list of sizes (1)
-  collect  settings of probe collect ({})
-  analyze  true, or settings of probe analyze: analysis and page of
-           every cell (false)
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
@@ -131,15 +114,7 @@ def plan_lines(tasks: Sequence[CellTask], chosen: Sequence[CellTask]) -> list[st
     return lines
 
 
-@click.command("sweep", help=HELP)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
-@click.option("--jobs", type=int, default=1, help="Workers on this machine, one GPU each (1).")
-@click.option("--shard", help="i/n: make only this part of the cells, for several machines.")
-@click.option("--dry-run", is_flag=True, help="List the cells and touch nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.pass_context
-def command(
+def sweep_command(
     ctx: click.Context,
     /,
     *,

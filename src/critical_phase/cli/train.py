@@ -1,6 +1,7 @@
 """`probe train`: train the heads, with a checkpoint at every step that matters."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from critical_phase.checkpoints import (
 )
 from critical_phase.checkpoints.organism_set import DEFAULT_LR
 from critical_phase.checkpoints.parallel import launched_processes
+from critical_phase.checkpoints.withheld import Withheld
 from critical_phase.cli.collect import PARTIAL
 from critical_phase.cli.console import brief_steps, result, say
 from critical_phase.cli.densify import densify_run
@@ -39,9 +41,16 @@ from critical_phase.cli.question_sets import (
 from critical_phase.cli.run_folder import HEADS, RunFolder, read_record, update_record
 from critical_phase.cli.settings import CollectSettings, TrainSettings, command_line, resolve
 from critical_phase.cli.train_collect import TrainCollect
-from critical_phase.cli.train_options import listed, train_options
+from critical_phase.cli.train_options import listed
 from critical_phase.cli.trained_heads import forget_heads, refuse_mixed_heads
 from critical_phase.cli.training_data import TrainingData, needs_base, prepare_data
+from critical_phase.cli.withhold import (
+    in_words,
+    noted_values,
+    noted_withheld,
+    with_withheld,
+    withheld_of,
+)
 from critical_phase.errors import ConfigError
 
 PAPER_LR = 1e-4
@@ -75,13 +84,15 @@ def train_run(
     check_names(settings)
     data = prepare_data(run, settings, training.questions)
     recipe = recipe_of(data)
+    withheld = withheld_of(settings, recipe, data.places, run)
+    recipe_for = partial(with_withheld, recipe, withheld, settings)
     save_at = schedule_steps(settings.schedule, recipe.steps)
     if overwrite and launched_processes() > 1:
         raise ConfigError(
             "several processes cannot agree on when to delete",
             fix="delete the heads first, or use another --out",
         )
-    refuse_mixed_heads(run, data, recipe)
+    refuse_mixed_heads(run, data, recipe_for)
     if collect is not None:
         collect.check(settings)
         collect.steps(save_at)
@@ -91,9 +102,9 @@ def train_run(
         load_model(settings.model, dtype=dtype_named(settings.dtype))
         forget_heads(run, settings.heads)
     for head in settings.heads:
-        train_one(HeadTraining(head, run, data, recipe), save_at, collect)
+        train_one(HeadTraining(head, run, data, recipe_for(head)), save_at, collect)
     if main_process():
-        _record(run, data, recipe, training, evaluation, command)
+        _record(run, data, recipe, withheld, training, evaluation, command)
         if collect is not None:
             collect.record(run)
     return run
@@ -103,6 +114,7 @@ def _record(
     run: RunFolder,
     data: TrainingData,
     recipe: Recipe,
+    withheld: Withheld | None,
     training: QuestionFile,
     evaluation: QuestionFile,
     command: str,
@@ -141,6 +153,7 @@ def _record(
             "prompt": settings.prompt,
             "schedule": settings.schedule,
             "train_questions": data.size,
+            **noted_withheld(run, withheld, settings),
         },
     )
 
@@ -187,12 +200,16 @@ def _dry_run(out: Path, settings: TrainSettings, collect: TrainCollect | None) -
         plain = plain.model_copy(update={"negatives": "near_miss"})
     data = prepare_data(RunFolder(out), plain, training.questions)
     recipe = recipe_of(data)
+    withheld = withheld_of(settings, recipe, data.places, RunFolder(out))
     saved = schedule_steps(settings.schedule, recipe.steps)
     part = "" if settings.stratum == "all" else f"the stratum {settings.stratum!r} of "
     result(f"train {', '.join(settings.heads)} on {part}{data.size} questions")
     result(f"negatives: {settings.negatives}; steps: {recipe.steps}; answers: {data.places}")
     result(f"evaluate on {len(evaluation.questions)} questions")
     result(f"save {len(saved)} checkpoints per head: {brief_steps(saved)}")
+    if withheld is not None:
+        noted = noted_values(withheld, settings)
+        result(f"withhold from {', '.join(noted['heads'])}: {in_words(noted)}")
     if collect is not None:
         collect.check(settings)
         collect.take_questions(evaluation.questions)
@@ -215,19 +232,7 @@ def _refuse_beside_densify() -> None:
         )
 
 
-@click.command("train")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; the same as PATH.")
-@train_options
-@click.option("--collect", is_flag=True, help="Collect every saved step on the way: docs/heads.md.")
-@click.option("--collect-limit", type=int, help="Draw this many evaluation questions for that.")
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="YAML file, sections 'train' and 'collect'."
-)
-@click.option("--overwrite", is_flag=True, help="Delete the heads that are there and train anew.")
-@click.option("--densify", help="Save these steps of a trained run too, by replaying: 64:256.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
-def command(
+def train_command(
     *,
     path: Path | None,
     out: Path | None,

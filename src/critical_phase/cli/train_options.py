@@ -6,6 +6,7 @@ from typing import Any
 import click
 import yaml
 
+from critical_phase.cli.withhold_options import WITHHOLD_OPTIONS
 from critical_phase.errors import ConfigError
 
 OPTIONS = (
@@ -51,6 +52,7 @@ OPTIONS = (
     click.option("--schedule", help="Steps to save (0:64,log:32): every:1, log, 8:32, ..."),
     click.option("--device", help="auto (default), cpu, cuda, cuda:1, ..."),
     click.option("--seed", type=int, help="Seed of order, choices and start (0)."),
+    *WITHHOLD_OPTIONS,
 )
 
 
@@ -63,8 +65,8 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def listed(values: dict[str, Any]) -> dict[str, Any]:
     """Turn comma-separated options into tuples and LoRA options into one mapping."""
-    for key in ("heads", "targets"):
-        if isinstance(values[key], str):
+    for key in ("heads", "targets", "withhold_heads"):
+        if isinstance(values.get(key), str):
             values[key] = tuple(part.strip() for part in values[key].split(",") if part.strip())
     pairs = values.pop("lora")
     values["lora"] = dict(_lora_option(text) for text in pairs) or None

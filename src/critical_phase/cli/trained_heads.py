@@ -1,6 +1,7 @@
 """The heads that a run holds already: whether another may stand beside them, and their end."""
 
 import shutil
+from collections.abc import Callable
 
 from critical_phase.checkpoints import (
     Recipe,
@@ -27,7 +28,9 @@ def forget_heads(run: RunFolder, heads: tuple[str, ...]) -> None:
     shutil.rmtree(run.analysis, ignore_errors=True)
 
 
-def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
+def refuse_mixed_heads(
+    run: RunFolder, data: TrainingData, recipe_for: Callable[[str], Recipe]
+) -> None:
     """Refuse to put a head beside one of another recipe or other questions.
 
     Their steps would not match, run.json would describe one of the two, and only this
@@ -44,7 +47,6 @@ def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> No
             fix="train into another --out",
         )
     wanted = {
-        "recipe": recipe_values(recipe),
         "question_set_sha256": questions_sha256(data.questions),
         **{key: getattr(settings, key) for key in SHARED},
     }
@@ -52,7 +54,7 @@ def refuse_mixed_heads(run: RunFolder, data: TrainingData, recipe: Recipe) -> No
         if other in settings.heads:
             continue
         note = adapter_identity(list_series(run.head(other)).checkpoints[0].path) or {}
-        for key, value in wanted.items():
+        for key, value in (("recipe", recipe_values(recipe_for(other))), *wanted.items()):
             if note.get(key) != value:
                 there, asked = apart(note.get(key), value)
                 raise CheckpointError(

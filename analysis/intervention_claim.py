@@ -1,0 +1,131 @@
+"""One answer of an intervention: its effect, its controls, its doses, and what it may be called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .intervention_doses import DoseResponse, dose_response
+from .intervention_effect import Effect, effect
+from .intervention_frame import Frame
+from .intervention_minimum import Evidence, Point, may_say_cause, minimum, sentence
+
+Scores = Mapping[str, Float[np.ndarray, " row"]]
+"""Log-likelihoods of the acting head by cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which cells make up one answer, by name."""
+
+    about: str
+    cell: str
+    control: str
+    """What the control cells did, in words."""
+    controls: tuple[str, ...]
+    """Draws of the control, whose margins are averaged."""
+    lost: bool = False
+    """Whether the share is what goes: the cell is the late model with something taken out."""
+    opposite: str = ""
+    elsewhere: tuple[str, ...] = ()
+    doses: tuple[tuple[float, str], ...] = ()
+    """Pairs of dose and cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What was measured outside of the questions; None where it was not."""
+
+    drift: float | None = None
+    """KL to the early model on neutral text, nats per token."""
+    drift_late: float | None = None
+    second: tuple[float, float] | None = None
+    """Interval of the change of accuracy on another task."""
+    leads: tuple[float, float] | None = None
+    """Interval of the steps from the jump to the component's change."""
+    leads_of: str = ""
+    seeds: int = 1
+    datasets: int = 1
+    training: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one answer says, on questions that chose nothing."""
+
+    about: str
+    effect: Effect
+    exploratory: Effect
+    """The same on the questions that chose: higher by the luck of the choice."""
+    control: str
+    control_effect: Effect
+    opposite: Effect | None
+    elsewhere: tuple[tuple[str, Effect], ...]
+    doses: DoseResponse | None
+    lost: bool
+    points: tuple[Point, ...]
+    causes: bool
+    """Whether all seven points are met."""
+    sentence: str
+
+
+def claim(frame: Frame, scores: Scores, asked: Asked, beside: Beside) -> Claim:
+    """Read one answer.
+
+    Args:
+        frame: Early and late model, and how scores are made.
+        scores: Of every cell that `asked` names.
+        asked: Which cells make it up.
+        beside: What was measured outside of the questions.
+    """
+    part = frame.confirmatory
+
+    def read(names: tuple[str, ...], on: Bool[np.ndarray, " question"] = part) -> Effect:
+        return effect(frame, np.stack([scores[name] for name in names]), on)
+
+    own, control = read((asked.cell,)), read(asked.controls)
+    opposite = read((asked.opposite,)) if asked.opposite else None
+    elsewhere = tuple((name, read((name,))) for name in asked.elsewhere)
+    doses = _doses(frame, scores, asked)
+    points = minimum(
+        Evidence(
+            own,
+            asked.lost,
+            opposite,
+            control,
+            tuple(one for _, one in elsewhere),
+            beside.drift,
+            beside.drift_late,
+            beside.second,
+            None if doses is None else doses.monotone,
+            True,
+            beside.seeds,
+            beside.datasets,
+            beside.leads,
+            beside.leads_of,
+            beside.training,
+        )
+    )
+    return Claim(
+        asked.about,
+        own,
+        read((asked.cell,), ~part),
+        asked.control,
+        control,
+        opposite,
+        elsewhere,
+        doses,
+        asked.lost,
+        points,
+        may_say_cause(points),
+        sentence(asked.about, points, own, lost=asked.lost),
+    )
+
+
+def _doses(frame: Frame, scores: Scores, asked: Asked) -> DoseResponse | None:
+    if not asked.doses:
+        return None
+    doses = np.array([dose for dose, _ in asked.doses])
+    lines = np.stack([scores[name] for _, name in asked.doses])
+    return dose_response(frame, doses, lines, frame.confirmatory, lost=asked.lost)

@@ -1,0 +1,40 @@
+"""What tests of a page in a browser share."""
+
+from typing import Any
+
+import pytest
+
+MAP = "canvas[aria-label*='Linear-probe accuracy, negative head, answer end']"
+
+
+def settle(page: Any) -> None:
+    """Wait until every panel has been drawn, those off the screen too."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    wait(page, "document.documentElement.dataset.settled === '1'")
+
+
+def wait(page: Any, condition: str) -> None:
+    """Wait for a condition; the page's policy forbids the browser to poll a text of its own."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    pytest.fail(f"never came true: {condition}")
+
+
+def still(page: Any, place: Any) -> dict[str, float]:
+    """Bring an element into view and return its box once panels above no longer move it."""
+    before = None
+    for _ in range(100):
+        place.scroll_into_view_if_needed()
+        settle(page)
+        box = place.bounding_box()
+        if box is not None and box == before:
+            return dict(box)
+        before = box
+        page.wait_for_timeout(50)
+    pytest.fail("the page never stood still")
+
+
+def picture(page: Any, selector: str) -> str:
+    return str(page.evaluate("s => document.querySelector(s).toDataURL()", selector))
