@@ -64,6 +64,10 @@ def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Callable[
         page.on("request", lambda r: trouble.append(r.url) if r.url[:4] != "file" else None)
         page.goto(report.as_uri() + part)
         page.wait_for_selector("html[data-ready='1']")
+        for _ in range(200):  # panels drawn late move what is to be clicked
+            if page.evaluate("(document.documentElement.dataset.settled ?? '1') === '1'"):
+                break
+            page.wait_for_timeout(25)
         return page
 
     yield open_page
