@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from critical_phase.reports.elements import Curve, Grid, Map, Measure, Numbers, TokenView
-from critical_phase.reports.panels import Chart, MapFigure, panel_title
+from critical_phase.reports.panels import Chart, MapFigure
 from critical_phase.reports.section import Section
 from critical_phase.reports.style import layer_colour, line_style, palette_bytes
 from critical_phase.reports.tables import Cell, View
@@ -181,7 +181,6 @@ def _map(figure: MapFigure, item: Map, *, coarse: bool) -> Json:
     exact = not coarse
     return {
         "title": item.title,
-        "panel": panel_title(item, figure),
         "unit": item.unit,
         "head": item.head,
         "row_name": item.row_name,

@@ -22,18 +22,11 @@ def wait(page: Any, condition: str) -> None:
     pytest.fail(f"never came true: {condition}")
 
 
-def still(page: Any, place: Any) -> dict[str, float]:
-    """Bring an element into view and return its box once panels above no longer move it."""
-    before = None
-    for _ in range(100):
-        place.scroll_into_view_if_needed()
-        settle(page)
-        box = place.bounding_box()
-        if box is not None and box == before:
-            return dict(box)
-        before = box
-        page.wait_for_timeout(50)
-    pytest.fail("the page never stood still")
+def placed(page: Any, place: Any) -> dict[str, float]:
+    """Bring an element into view and return its box on the screen."""
+    place.scroll_into_view_if_needed()
+    settle(page)
+    return dict(place.bounding_box())
 
 
 def picture(page: Any, selector: str) -> str:

@@ -175,6 +175,17 @@ function layerNear(plot, spec, step, top) {
   return best;
 }
 
+// The line below a chart that names its axis: 11 px, 6 of them over the chart.
+const UNIT_HEIGHT = 5;
+
+// The height and the key of a chart are there before it is drawn.
+function keepChart(box) {
+  const id = box.dataset.chart;
+  box.key = keyOf(chartOf(id), id);
+  box.key();
+  keepRoom(box, (wide) => { box.style.minHeight = heightOf(wide) + UNIT_HEIGHT + "px"; });
+}
+
 function makeChart(box) {
   const spec = chartOf(box.dataset.chart);
   const { series, bands, joined } = seriesOf(spec);
@@ -187,7 +198,7 @@ function makeChart(box) {
   // uPlot sets its scales after the call returns, so the line also moves after each draw.
   const moveNow = (self) => { now.style.left = self.valToPos(place(state.step), "x") + "px"; };
   const plot = new uPlot({
-    width: box.clientWidth, height: heightOf(box), series, bands, axes: axesOf(spec),
+    width: box.clientWidth, height: heightOf(box.clientWidth), series, bands, axes: axesOf(spec),
     scales: { x: { time: false, range: () => [place(Math.min(DATA.steps[0], steps[0])), place(Math.max(...DATA.steps.slice(-1), ...steps.slice(-1), 1))] }, y: { distr: spec.log ? 3 : 1, range: () => limits } },
     legend: { show: false }, cursor: { show: false }, padding: [10, 14, 0, 0],
     hooks: { drawClear: [drawUnder], draw: [(self) => { drawOver(self, spec); moveNow(self); }] },
@@ -206,7 +217,6 @@ function makeChart(box) {
   plot.over.addEventListener("click", () => { if (state.over) change({ layer: state.over.layer, attention: null }); });
   const unit = make("div", { class: "axis-name" });
   box.appendChild(unit);
-  const key = keyOf(spec, box.dataset.chart);
   let drawn = "";
   return () => {
     if (!box.clientWidth) return;
@@ -214,13 +224,13 @@ function makeChart(box) {
     if (layout !== drawn) {
       drawn = layout;
       spec.curves.forEach((curve, i) => { plot.series[lineIndex(spec, i)].width = curve.layer !== null && curve.layer === layer ? 3 : 2; });
-      plot.setSize({ width: box.clientWidth, height: heightOf(box) });
+      plot.setSize({ width: box.clientWidth, height: heightOf(box.clientWidth) });
       plot.setData(positions());
       unit.textContent = state.axis === "steps" ? "step" : "examples";
     }
     moveNow(plot);
-    key();
-    box.setAttribute("aria-label", "Line chart: " + spec.title + ", " + spec.unit + ". At " + stepText(state.step) + ": " + key.text);
+    box.key();
+    box.setAttribute("aria-label", "Line chart: " + spec.title + ", " + spec.unit + ". At " + stepText(state.step) + ": " + box.key.text);
   };
 }
 
@@ -230,7 +240,7 @@ function wireCharts(details) {
     const grid = details.querySelector(".charts");
     if (grid.firstChild) return;
     for (const id of details.dataset.charts.split(" ")) grid.append(figureOf(id, DATA.charts[id]));
-    all("[data-chart]", grid).forEach((box) => lazyPanel(box, makeChart));
+    all("[data-chart]", grid).forEach((box) => lazyPanel(box, { keep: keepChart, maker: makeChart }));
     all("[data-numbers]", grid).forEach(wireNumbers);
     for (const node of all("[data-head]", grid)) node.hidden = state.head !== null && node.dataset.head !== state.head;
   };
@@ -250,7 +260,7 @@ function figureOf(id, spec) {
   return figure;
 }
 
-function heightOf(box) { return box.clientWidth > 560 ? 320 : Math.max(220, Math.min(270, box.clientWidth * 0.58)); }
+function heightOf(wide) { return wide > 560 ? 320 : Math.round(Math.max(220, Math.min(270, wide * 0.58))); }
 
 function lineIndex(spec, wanted) {
   let index = 1;

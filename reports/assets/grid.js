@@ -1,8 +1,8 @@
 // All attention heads of the model at the current step: layers upwards, heads across.
 function makeGrid(canvas, spec) {
-  if (spec.places.some((place) => !place)) return null;
+  if (placesOf(spec).some((place) => !place)) return null;
   const rows = Math.max(...spec.places.map(([layer]) => layer)) + 1, columns = Math.max(...spec.places.map(([, head]) => head)) + 1;
-  const box = make("div", { class: "grid-box" }), grid = make("canvas", { class: "head-grid", role: "img" });
+  const box = make("div", { class: "grid-box" }), grid = make("canvas", { class: "head-grid", role: "img", "aria-label": spec.title + ": attention heads" });
   const caption = make("p", { class: "grid-caption" });
   box.append(grid, caption);
   canvas.after(box);
@@ -24,12 +24,17 @@ function makeGrid(canvas, spec) {
     const place = spec.places[rowAt(event)];
     if (place) change({ layer: place[0], attention: place[1] });
   });
-  return () => {
-    const ratio = devicePixelRatio;
-    cell = Math.max(4, Math.min(26, Math.floor((canvas.clientWidth - 60) / columns)));
-    const context = grid.getContext("2d"), column = nearestIndex(spec.steps, state.step);
+  const say = () => { caption.textContent = "Attention heads at " + stepText(state.step) + ": layers upwards, heads across. Click one to follow it everywhere."; };
+  const fit = (wide) => {
+    cell = Math.max(4, Math.min(26, Math.floor((wide - 60) / columns)));
     grid.style.width = left + cell * columns + 2 + "px";
     grid.style.height = cell * rows + 18 + "px";
+    say();
+  };
+  const draw = () => {
+    const ratio = devicePixelRatio;
+    fit(canvas.clientWidth);
+    const context = grid.getContext("2d"), column = nearestIndex(spec.steps, state.step);
     grid.width = (left + cell * columns + 2) * ratio;
     grid.height = (cell * rows + 18) * ratio;
     context.scale(ratio, ratio);
@@ -42,9 +47,9 @@ function makeGrid(canvas, spec) {
     });
     for (const row of marked) frame(context, ...box(spec.places[row], -1));
     gridLabels(context, { rows, columns, cell, left });
-    caption.textContent = "Attention heads at " + stepText(state.step) + ": layers upwards, heads across. Click one to follow it everywhere.";
     grid.setAttribute("aria-label", spec.title + ": attention heads at " + stepText(state.step) + ", " + readout(spec));
   };
+  return { fit, draw };
 }
 
 function gridLabels(context, { rows, columns, cell, left }) {

@@ -29,8 +29,13 @@ function mapOf(key) {
   const spec = DATA.maps[key];
   if (spec.values) return spec;
   mapNumbers(spec);
-  spec.places = spec.row_name === "attention_head" ? spec.rows.map(placeOf) : spec.layers.map((layer) => layer === null ? null : [layer, null]);
   return spec;
+}
+
+// The layer and attention head of each row; known without the numbers.
+function placesOf(spec) {
+  if (!spec.places) spec.places = spec.row_name === "attention_head" ? spec.rows.map(placeOf) : spec.layers.map((layer) => layer === null ? null : [layer, null]);
+  return spec.places;
 }
 
 // "3.1" and "L3H1" are attention head 1 of layer 3.
@@ -43,7 +48,7 @@ function placeOf(label) {
 function chosenRows(spec) {
   const { layer, attention } = focus();
   if (layer === null || spec.row_name === "step") return [];
-  return spec.places.map((_, row) => row).filter((row) => {
+  return placesOf(spec).map((_, row) => row).filter((row) => {
     const place = spec.places[row];
     return place && place[0] === layer && (place[1] === null || attention === null || place[1] === attention);
   });
@@ -193,11 +198,18 @@ function showTip(event, text) {
 
 function hideTip() { document.getElementById("tip").hidden = true; }
 
+function keepMap(canvas) {
+  const spec = DATA.maps[canvas.dataset.map];
+  if (spec.row_name === "attention_head") canvas.grid = makeGrid(canvas, spec);
+  keepRoom(canvas, (wide) => {
+    canvas.style.height = heightOfMap(spec, wide) + "px";
+    if (canvas.grid) canvas.grid.fit(wide);
+  });
+}
+
 function makeMap(canvas) {
   const spec = mapOf(canvas.dataset.map);
   const image = imageOf(spec);
-  const title = document.querySelector('[data-panel="' + canvas.dataset.map + '"]');
-  title.textContent = spec.panel;
   const output = document.querySelector('[data-readout="' + canvas.dataset.map + '"]');
   let shape = null;
   const cellAt = (event) => {
@@ -212,23 +224,22 @@ function makeMap(canvas) {
     const cell = cellAt(event);
     if (!cell) { hideTip(); pointAt(null); return; }
     change({ step: spec.steps[cell.column] });
-    pointAt(...(spec.row_name !== "step" && spec.places[cell.row] || [null, null]));
+    pointAt(...(spec.row_name !== "step" && placesOf(spec)[cell.row] || [null, null]));
     showTip(event, rowWord(spec, cell.row) + ", " + stepText(spec.steps[cell.column]) + ": " + cellText(spec, cell.row, cell.column));
   });
   canvas.addEventListener("pointerleave", () => { hideTip(); pointAt(null); });
   canvas.addEventListener("click", (event) => {
-    const cell = cellAt(event), place = cell && spec.row_name !== "step" && spec.places[cell.row];
+    const cell = cellAt(event), place = cell && spec.row_name !== "step" && placesOf(spec)[cell.row];
     if (place) change({ layer: place[0], attention: place[1] });
     if (cell && spec.row_name === "question") showQuestion(spec.rows[cell.row]);
   });
-  const grid = spec.row_name === "attention_head" ? makeGrid(canvas, spec) : null;
   return () => {
     if (!canvas.clientWidth) return;
     shape = drawMap(canvas, spec, image);
     const text = readout(spec);
-    output.textContent = text;
+    output.textContent = output.title = text;
     canvas.setAttribute("aria-label", "Heat map: " + spec.title + ". At " + stepText(state.step) + ", " + text);
-    if (grid) grid();
+    if (canvas.grid) canvas.grid.draw();
   };
 }
 

@@ -10,9 +10,10 @@ function addPanel(draw, box, first) {
   if (first) panels.unshift(panel); else panels.push(panel);
 }
 
-// A panel that is made when it is first near, or when nothing else is to do.
-function lazyPanel(box, maker) {
+// A panel that is made when it is first near, or when nothing else is to do; its room is kept now.
+function lazyPanel(box, { keep, maker }) {
   let draw = null;
+  keep(box);
   addPanel(() => {
     if (!box.clientWidth) return;
     draw = draw || maker(box);

@@ -239,10 +239,11 @@ async function start() {
   wireContents();
   readHash();
   for (const node of all("[data-head]")) node.hidden = state.head !== null && node.dataset.head !== state.head;
-  const makers = { chart: makeChart, map: makeMap, ridges: makeRidges, scale: makeScale };
-  for (const [kind, maker] of Object.entries(makers)) all("[data-" + kind + "]").forEach((box) => lazyPanel(box, maker));
-  const heights = all("[data-map]").map((canvas) => [canvas, heightOfMap(DATA.maps[canvas.dataset.map], canvas.clientWidth)]);
-  for (const [canvas, height] of heights) canvas.style.height = height + "px";
+  const kinds = {
+    chart: { keep: keepChart, maker: makeChart }, map: { keep: keepMap, maker: makeMap },
+    ridges: { keep: keepRidges, maker: makeRidges }, scale: { keep: () => {}, maker: makeScale },
+  };
+  for (const [kind, parts] of Object.entries(kinds)) all("[data-" + kind + "]").forEach((box) => lazyPanel(box, parts));
   all("[data-charts]").forEach(wireCharts);
   all("[data-sortable]").forEach(wireTable);
   all("[data-long]").forEach(wireLong);
@@ -253,7 +254,8 @@ async function start() {
   wireTokens();
   wireCopy();
   addEventListener("hashchange", readHash);
-  new ResizeObserver(schedule).observe(document.getElementById("main"));
+  new ResizeObserver(() => { giveRoom(); schedule(); }).observe(document.getElementById("main"));
+  giveRoom();
   drawFirst();
   root.dataset.ready = "1";
 }

@@ -9,6 +9,23 @@ function ridgeColumns(spec) {
   return { columns, now };
 }
 
+// Room above the first ridge, in lines: what the highest peaks of any step may need.
+function linesAbove(spec) {
+  const { columns } = ridgeColumns(spec), most = usualPeak(spec);
+  const needs = spec.steps.map((_, column) => 2.2 * Math.max(...spec.values.map((row) => row[column] || 0)) / most - nearestIndex(columns, column));
+  return Math.min(HIGHEST, Math.max(1, ...needs));
+}
+
+function shapeOfRidges(spec, wide) {
+  const count = Math.min(MOST_RIDGES, spec.steps.length), top = 20 * linesAbove(spec) - 8;
+  return { left: 44, top, line: 20, width: wide - 52, height: top + 20 * count + 26 };
+}
+
+function keepRidges(canvas) {
+  const spec = mapOf(canvas.dataset.ridges);
+  keepRoom(canvas, (wide) => { canvas.style.height = shapeOfRidges(spec, wide).height + "px"; });
+}
+
 // The height that ridges are scaled by: three of four steps have no higher peak.
 function usualPeak(spec) {
   const peaks = spec.steps.map((_, column) => Math.max(...spec.values.map((row) => row[column] || 0))).filter((peak) => peak > 0);
@@ -18,11 +35,7 @@ function usualPeak(spec) {
 function drawRidges(canvas, spec) {
   const context = canvas.getContext("2d"), ratio = devicePixelRatio, wide = canvas.clientWidth;
   const { columns, now } = ridgeColumns(spec), bins = spec.rows.length;
-  const peaks = columns.map((column) => Math.max(...spec.values.map((row) => row[column] || 0))), most = usualPeak(spec);
-  const top = Math.min(HIGHEST, ...[Math.max(1, ...peaks.map((peak, i) => 2.2 * peak / most - i))]);
-  const shape = { left: 44, top: 20 * top - 8, line: 20, width: wide - 52, columns };
-  const height = shape.top + shape.line * columns.length + 26, tall = 2.2 * shape.line;
-  canvas.style.height = height + "px";
+  const shape = { ...shapeOfRidges(spec, wide), columns }, most = usualPeak(spec), { height } = shape, tall = 2.2 * shape.line;
   canvas.width = Math.round(wide * ratio);
   canvas.height = Math.round(height * ratio);
   context.scale(ratio, ratio);
@@ -86,7 +99,7 @@ function makeRidges(canvas) {
     if (!canvas.clientWidth) return;
     shape = drawRidges(canvas, spec);
     const text = ridgeText(spec);
-    output.textContent = text;
+    output.textContent = output.title = text;
     canvas.setAttribute("aria-label", "Ridges: " + spec.title + ". At " + text);
   };
 }

@@ -15,7 +15,7 @@ function wireTokens() {
     const entry = headsOf(view())[colour.value];
     change(entry ? { layer: entry.layer, attention: entry.attention_head } : { layer: null, attention: null });
   });
-  addPanel(() => {
+  const draw = () => {
     const entries = headsOf(view()), { layer, attention } = focus();
     const found = entries.findIndex((entry) => entry.layer === layer && entry.attention_head === attention);
     colour.value = found < 0 ? "" : String(found);
@@ -25,7 +25,9 @@ function wireTokens() {
       box.hidden = String(index) !== chooser.value;
       if (!box.hidden) drawQuestion(box, DATA.tokens[index], found < 0 ? null : entries[found]);
     });
-  }, questions[0].parentElement);
+  };
+  addPanel(draw, questions[0].parentElement);
+  draw();
 }
 
 function nameOf(entry) {

@@ -54,6 +54,7 @@ def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Callable[
 
     def open_page(part: str = "", *, report: Path = planted, **settings: Any) -> Any:
         size = settings.pop("viewport", {"width": 1280, "height": 900})
+        script = settings.pop("before", None)
         context = browser.new_context(offline=True, viewport=size, **settings)
         contexts.append(context)
         page = context.new_page()
@@ -62,12 +63,10 @@ def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Callable[
         page.on("dialog", lambda dialog: (trouble.append("dialog"), dialog.dismiss()))
         page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
         page.on("request", lambda r: trouble.append(r.url) if r.url[:4] != "file" else None)
+        if script:
+            page.add_init_script(script)
         page.goto(report.as_uri() + part)
         page.wait_for_selector("html[data-ready='1']")
-        for _ in range(200):  # panels drawn late move what is to be clicked
-            if page.evaluate("(document.documentElement.dataset.settled ?? '1') === '1'"):
-                break
-            page.wait_for_timeout(25)
         return page
 
     yield open_page

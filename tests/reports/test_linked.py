@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from page_in_browser import MAP, picture, settle, still, wait
+from page_in_browser import MAP, picture, placed, settle, wait
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,7 @@ def test_a_deep_link_names_an_attention_head_and_an_adapter(visit: Opener) -> No
 
 def test_hover_is_linked_between_curves_and_maps(visit: Opener) -> None:
     page = visit()
-    box = still(page, page.locator(MAP))
+    box = placed(page, page.locator(MAP))
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
     settle(page)
     tip = page.locator("#tip").inner_text()
@@ -34,7 +34,7 @@ def test_hover_is_linked_between_curves_and_maps(visit: Opener) -> None:
     from_map = page.locator("#now").inner_text()
     assert from_map in tip
     plot = page.locator("[data-chart='curves-accuracy'] .u-over")
-    edges = still(page, plot)
+    edges = placed(page, plot)
     page.mouse.move(edges["x"] + edges["width"] * 0.25, edges["y"] + 60)
     settle(page)
     assert page.locator("#now").inner_text() == "step 16, 128 examples"
@@ -49,7 +49,7 @@ GRID = "canvas.head-grid[aria-label*='Attention change, negative head']"
 
 def at_head(page: Any, layer: int, head: int) -> tuple[float, float]:
     """Place an attention head on the grid of the planted run, four layers of four heads."""
-    box = still(page, page.locator(GRID))
+    box = placed(page, page.locator(GRID))
     cell = (box["height"] - 18) / 4
     return box["x"] + 22 + cell * (head + 0.5), box["y"] + cell * (3 - layer + 0.5)
 
@@ -90,7 +90,7 @@ def test_a_line_under_the_pointer_names_its_layer_everywhere(visit: Opener) -> N
     page.locator("[data-charts] > summary").first.click()
     plot = page.locator("[data-chart='similarity-displacement-negative'] .u-over")
     plot.wait_for()
-    edges = still(page, plot)
+    edges = placed(page, plot)
     before = picture(page, MAP)
     page.mouse.move(edges["x"] + edges["width"] * 0.8, edges["y"] + 20)
     settle(page)
@@ -107,7 +107,7 @@ def test_ridges_follow_the_step_and_set_it(visit: Opener) -> None:
     settle(page)
     before = picture(page, ridges)
     assert "% of questions right of zero" in str(page.locator(ridges).get_attribute("aria-label"))
-    box = still(page, page.locator(ridges))
+    box = placed(page, page.locator(ridges))
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.6)
     settle(page)
     assert page.evaluate("state.step") > 20
@@ -118,14 +118,10 @@ def test_a_question_of_the_map_is_shown_token_by_token(visit: Opener) -> None:
     page = visit()
     settle(page)
     rows = page.locator("canvas[aria-label*='Margin of each question']")
-    middle = still(page, rows)["width"] / 2
-    chosen = page.locator("#question")
-    for _ in range(10):  # on a busy machine a panel above may be drawn between aim and click
-        rows.click(position={"x": middle, "y": 10})
-        settle(page)
-        if chosen.input_value() == "1":
-            break
-    assert chosen.input_value() == "1"
+    middle = placed(page, rows)["width"] / 2
+    rows.click(position={"x": middle, "y": 10})
+    settle(page)
+    assert page.locator("#question").input_value() == "1"
     rows.click(position={"x": middle, "y": 2 + 3.5 * 24})
     settle(page)
     assert page.locator("#question").input_value() == "1"
