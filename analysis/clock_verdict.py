@@ -31,10 +31,15 @@ def schedule(case: Case) -> Verdict:
         f" weights ({quantity.split('.')[0]})"
     )
     drift: Mirage | None = points["mirages"].get((case.primary, PATH))
-    band = None if drift is None else drift.smooth_interval
-    drifts = drift is not None and band is not None and band[0] > EXPLAINS and drift.same_place
-    kind, said = _kind(change, path, rates, speed, drifts=drifts)
+    kind, said = _kind(change, path, rates, speed, drifts=_explains(drift))
     return Verdict("H0c", kind, None, None, None, (text, said, NEED))
+
+
+def _explains(drift: Mirage | None) -> bool:
+    """Say whether a steady drift of margins gives most of the step, and in its place."""
+    if drift is None or drift.smooth_interval is None:
+        return False
+    return drift.smooth_interval[0] > EXPLAINS and drift.same_place is True
 
 
 def _studied(case: Case) -> tuple[str, SeriesChange | None]:

@@ -239,7 +239,9 @@ def _steady(found: Mirage | None, margin: SeriesChange | None) -> bool:
     """Say whether a smooth drift of margins gives most of the step, at the same place."""
     if found is None or margin is None or found.smooth_interval is None:
         return False
-    return found.same_place and found.smooth_interval[0] > 0.5 and not margin.test.found
+    if not found.same_place:
+        return False
+    return found.smooth_interval[0] > 0.5 and not margin.test.found
 
 
 def _explained(found: Mirage | None, margin: SeriesChange | None, size: int) -> str:
@@ -252,7 +254,11 @@ def _explained(found: Mirage | None, margin: SeriesChange | None, size: int) -> 
         when = "later" if found.delay > 0 else "earlier"
         share = (
             f"a steady drift of each question's margin would put the change around example"
-            f" {found.smooth_middle * size:.0f}, so it does not explain why the change comes {when}"
+            f" {found.smooth_middle * size:.0f}, "
+        ) + (
+            "neither clearly in its place nor clearly elsewhere, so it may or may not explain it"
+            if found.same_place is None
+            else f"so it does not explain why the change comes {when}"
         )
         if margin.test.found:
             return f"{share}; the margin itself changes abruptly {at}."

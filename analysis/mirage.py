@@ -49,13 +49,18 @@ class Mirage:
         return self.middle - self.smooth_middle
 
     @property
-    def same_place(self) -> bool:
-        """Say whether a smooth drift puts the change where it was seen.
+    def same_place(self) -> bool | None:
+        """Say whether a smooth drift puts the change where it was seen; None where that is open.
 
+        The whole interval of the delay must lie within `SAME_PLACE` of the series, or outside.
         A step as large at another place explains nothing: margins that stay near zero and
         then move give a large counterfactual step at the start.
         """
-        return abs(self.delay) <= SAME_PLACE * self.span
+        low, high = self.delay_interval or (self.delay, self.delay)
+        reach = SAME_PLACE * self.span
+        if -reach <= low and high <= reach:
+            return True
+        return False if low > reach or high < -reach else None
 
 
 def smooth_drift(

@@ -64,7 +64,9 @@ def _mirage_kind(halves: tuple[Mirage, Mirage], best: str, *, abrupt: bool) -> K
     bands = [half.smooth_interval or (0.0, np.inf) for half in halves]
     if all(high < EXPLAINS for _, high in bands) and best in ("sigmoid", "step") and abrupt:
         return "excluded"
-    explains = all(low > EXPLAINS for low, _ in bands) and all(half.same_place for half in halves)
+    explains = all(low > EXPLAINS for low, _ in bands) and all(
+        half.same_place is True for half in halves
+    )
     if explains and best in SMOOTH_KINDS and not abrupt:
         return "supported"
     return "not separable"

@@ -151,12 +151,18 @@ def margin_fact(jump: Json) -> Fact:
     """Say what margins that move steadily from start to end would have given."""
     share, span = jump.get("margin_share"), jump.get("margin_share_interval")
     drift = jump.get("margin_drift_examples")
-    if drift is not None and jump.get("margin_drift_same_place") is False:
+    if drift is not None and jump.get("margin_drift_same_place") is not True:
+        known = jump.get("margin_drift_same_place") is False
         return (
             "Steady margins give",
             f"{brief(drift, 3)} examples",
             f"{_step_of(drift, jump)}where accuracy would change if each question's margin drifted "
-            "steadily: another place, so a smooth drift does not explain the jump",
+            "steadily: "
+            + (
+                "another place, so a smooth drift does not explain the jump"
+                if known
+                else "neither clearly this place nor clearly another, so this is open"
+            ),
         )
     return (
         "Largest step under steady margins",

@@ -68,7 +68,7 @@ def test_a_drift_that_starts_late_is_at_another_place_than_a_steady_drift(rng):
     late = np.clip((time - 16) / 16, 0, 1)[:, None] * 4 + 0.05 * rng.normal(size=(1, 300))
     found = mirage(late, time, rng.multinomial(300, np.full(300, 1 / 300), 200) / 300)
     assert found.smooth_share > 0.5
-    assert not found.same_place
+    assert found.same_place is False
     assert found.delay > 10
     assert found.delay_interval is not None
     assert found.delay_interval[0] > 8
@@ -77,6 +77,16 @@ def test_a_drift_that_starts_late_is_at_another_place_than_a_steady_drift(rng):
 def test_a_steady_drift_is_at_its_own_place(rng):
     time, margins = world("mirage", rng)
     assert mirage(margins, time).same_place
+
+
+def test_a_place_that_few_questions_leave_open_is_neither_the_same_nor_another(rng):
+    time, margins = world("mirage", rng)
+    few = margins[:, :12]
+    found = mirage(few, time, rng.multinomial(12, np.full(12, 1 / 12), 400) / 12)
+    assert found.delay_interval is not None
+    low, high = found.delay_interval
+    assert min(-low, high) < 3.2 < max(-low, high)
+    assert found.same_place is None
 
 
 def halves(kinds, rng):

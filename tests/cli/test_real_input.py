@@ -23,7 +23,7 @@ def trained(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("train", "--out", out, "--model", shared / "models/stories260k"),
         *("--questions", shared / "data/blimp_train.jsonl"),
         *("--eval-questions", shared / "data/blimp_test.jsonl"),
-        *("--equal-candidates", "drop", "--lr", "1e-3", "--schedule", "every:8"),
+        *("--equal-candidates", "drop", "--lr", "1e-3", "--steps", 64, "--schedule", "every:8"),
     ]
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
