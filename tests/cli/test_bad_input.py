@@ -3,6 +3,8 @@
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -212,3 +214,18 @@ def test_training_of_no_step_is_refused_in_a_dry_run_too(probe: Probe, tmp_path:
     shown = probe("train", "--out", tmp_path / "r", "--steps", 0, "--dry-run")
     assert shown.code == 2
     assert "setting steps: input should be greater than or equal to 1" in shown.err
+
+
+@pytest.mark.parametrize("command", ["collect", "effects", "llc", "generate", "retrain"])
+def test_a_wrong_path_is_refused_before_anything_heavy_is_loaded(
+    command: str, tmp_path: Path
+) -> None:
+    script = (
+        "import sys; from critical_phase.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
+    )
+    asked = [sys.executable, "-c", script, command, str(tmp_path / "none")]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert "no run here" in found.stderr
+    assert found.stdout.split()[-2:] == ["4", "False"]

@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from critical_phase.cli.choices import RANDOM_ADAPTER
+from critical_phase.cli.run_argument import run_argument
 
 
 @click.command("control")
-@click.argument("path", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new run folder.")
 @click.option("--kind", default=RANDOM_ADAPTER, show_default=True, help="What the control is.")
 @click.option("--heads", default="negative", show_default=True, help="Heads, comma-separated.")

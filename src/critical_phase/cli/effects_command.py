@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
+from critical_phase.cli.run_argument import run_argument
+
 
 @click.command("effects")
-@click.argument("path", type=click.Path(path_type=Path))
+@run_argument
 @click.option(
     "--text",
     help="UTF-8 file of neutral texts, one per line. Runs of the organism have a default: "

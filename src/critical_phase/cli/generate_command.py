@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
+from critical_phase.cli.run_argument import run_argument
+
 
 @click.command("generate")
-@click.argument("path", type=click.Path(path_type=Path))
+@run_argument
 @click.option(
     "--mode",
     help="contrast (default), merged, base, positive, negative; several joined by commas.",

@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
+from critical_phase.cli.run_argument import run_argument
+
 
 @click.command("llc")
-@click.argument("path", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--head", type=click.Choice(["negative", "positive"]), help="Head (negative).")
 @click.option("--checkpoints", help="Steps: every eighth saved (@::8), all, 0,64, 8:32, ...")
 @click.option("--examples", type=int, help="Draw this many training examples (all).")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from critical_phase.cli.run_argument import run_argument
 from critical_phase.cli.withhold_options import WITHHOLD_OPTIONS
 
 
@@ -15,7 +16,7 @@ def _withhold_options(function: Any) -> Any:
 
 
 @click.command("retrain")
-@click.argument("path", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the runs.")
 @_withhold_options
 @click.option("--control", multiple=True, help="What a control withholds instead; repeatable.")
