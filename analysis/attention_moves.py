@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .bootstrap import interval
-from .changes import RankedChange
 from .inputs import RunArrays
+from .ranked_change import RankedChange
 from .results import BOOTSTRAP, Map, MeasureResult, Table, column
 from .settings import AnalysisSettings
 

@@ -1,17 +1,15 @@
 """Measure `changes`: what changed abruptly, when, and before or after the accuracy jump."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from .attention import attention
 from .bootstrap import interval, shared_weights
-from .change_point import NO_FIT, SMALL_PART, word_of
+from .change_point import NO_FIT, SMALL_PART
 from .change_points import change_points, reference
-from .charts import layer_label
+from .changes_table import changes_table
 from .family import family_p
 from .head_importance import head_importance
 from .head_outputs import head_outputs
@@ -20,9 +18,10 @@ from .likelihood import curves
 from .linear_probes import linear_probes
 from .local_learning import local_learning
 from .multiplicity import adjust
+from .ranked_change import AT_LIMIT, RankedChange
 from .readout_gap import readout_gap
-from .resolution import near, order_of, within
-from .results import MeasureResult, Table, column
+from .resolution import near
+from .results import MeasureResult
 from .series import Series
 from .series_change import ChangeFinder, SeriesChange
 from .settings import AnalysisSettings
@@ -56,69 +55,8 @@ SOURCES = {
 MOST_CURVES = 80_000
 """Most smooth curves simulated for one series whose p-value is at its least."""
 
-AT_LIMIT = "p at the resolution limit"
-"""Verdict of a change that no simulated curve matches, but of which there are too few."""
-
 LEFT_OUT = ("accuracy_per_character", "pairs")
 """Series that repeat another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankedChange:
-    """One row of the ranked table."""
-
-    change: SeriesChange
-    p_adjusted: float
-    lead: float | None
-    """tau minus tau of the jump, in steps; None without a jump."""
-    lead_interval: tuple[float, float] | None
-    p_family: float = float("nan")
-    """Chance that any series of the table looks as abrupt, all being smooth (max-T)."""
-    floor: float | None = None
-    """Gap between the checkpoints around tau and around the jump: the least lead, in steps.
-
-    None without a lead, and for the jump itself.
-    """
-    reach: float | None = None
-    """How close to the jump is with it, in steps (`resolution.near`); None where `floor` is."""
-
-    @property
-    def order(self) -> str:
-        """Say `before`, `after` or `with` the jump, or `unresolved`; nothing if not abrupt."""
-        if not self.abrupt:
-            return ""
-        return order_of(self.lead, self.lead_interval, self.floor, self.reach)
-
-    @property
-    def with_jump(self) -> bool:
-        """Say whether the change is with the jump: no clear lead, and no room for a far one.
-
-        The interval comes within `floor` of zero, and the whole of it lies within `reach`.
-        """
-        return self.touches and within(self.lead_interval, self.reach)
-
-    @property
-    def touches(self) -> bool:
-        """Say whether the interval of the lead comes within one gap between checkpoints of zero.
-
-        Nearer than that a quantity that is not linear in another may lead it.
-        """
-        if not self.abrupt or self.lead_interval is None or self.floor is None:
-            return False
-        return self.lead_interval[0] <= self.floor and self.lead_interval[1] >= -self.floor
-
-    @property
-    def abrupt(self) -> bool:
-        """Say whether the change is abrupt after adjusting for all tests."""
-        return self.p_adjusted <= LEVEL and self.change.test.found
-
-    @property
-    def verdict(self) -> str:
-        """Say abrupt, smooth, not smooth without an abrupt change, or p at its limit."""
-        test = self.change.test
-        if not self.p_adjusted <= LEVEL and test.found and test.at_limit:
-            return AT_LIMIT
-        return word_of(self.p_adjusted, test.share)
 
 
 def changes(
@@ -177,7 +115,7 @@ def changes(
         "simulated smooth nulls, Benjamini-Hochberg and max-T over all rows; docs/methods.md",
         {"smooth_draws": settings.smooth_draws, "draws": settings.draws, "tests": len(ranked)},
         tuple(notes),
-        tables=(_table(ranked, arrays.batch_size),),
+        tables=(changes_table(ranked, arrays.batch_size),),
         facts={"ranked": ranked, "jump": jump, "weights": finder.weights,
                "resolution_steps": None if jump is None else jump.resolution},
     )  # fmt: skip
@@ -249,62 +187,3 @@ def _lead(
     low, high = (float(end) for end in interval(change.draws - jump.draws))
     band = (min(low, lead - floor), max(high, lead + floor))
     return lead, band, None if change is jump else floor
-
-
-def _table(ranked: list[RankedChange], batch_size: int) -> Table:
-    """Write the ranked rows."""
-    rows: list[list[Any]] = []
-    for at, row in enumerate(ranked):
-        c = row.change
-        band = row.lead_interval or (None, None)
-        where = c.series.layer
-        rows.append(
-            [at + 1, c.series.quantity, c.series.title,
-             None if where is None else layer_label(where), c.series.attention_head,
-             row.verdict, c.kind, c.tau, *c.interval,
-             c.tau * batch_size, c.width, c.width_text, c.before, c.after,
-             c.size, c.test.share, c.test.p, row.p_adjusted, row.p_family, row.lead, *band,
-             row.floor, row.reach, row.order, c.interval_kind]
-        )  # fmt: skip
-    columns = [
-        column("rank", "rank"),
-        column("quantity", "quantity", kind="text"),
-        column("title", "what", kind="text"),
-        column("layer", "layer", kind="text"),
-        column("attention_head", "attention head"),
-        column("verdict", "verdict", kind="text"),
-        column("kind", "kind", kind="text"),
-        column("tau_step", "tau", "step"),
-        column("low", "low", "step"),
-        column("high", "high", "step"),
-        column("tau_examples", "tau", "examples"),
-        column("width", "10-90 width", "steps"),
-        column("width_text", "width, or its lower limit", "steps", kind="text"),
-        column("before", "before"),
-        column("after", "after"),
-        column("effect", "effect"),
-        column("share", "share of the range"),
-        column("p", "p", kind="p"),
-        column("p_adjusted", "adjusted p (FDR)", kind="p"),
-        column("p_family", "family-wise p (max-T)", kind="p"),
-        column("lead", "lead", "steps"),
-        column("lead_low", "lead, low", "steps"),
-        column("lead_high", "lead, high", "steps"),
-        column("resolution", "resolution", "steps"),
-        column("near", "with the jump is within", "steps"),
-        column("order", "before, with or after the jump", kind="text"),
-        column("interval", "interval", kind="text"),
-    ]
-    caption = (
-        "Abrupt: adjusted p at most .05 and .25 to 1.2 of the range; with such a p and more of the"
-        " range the abrupt shape does not fit (a steep line undoes what it overdoes), with less"
-        " the abrupt part is small, and neither is called abrupt. Family-wise p: the chance that"
-        " any row, at any of its checkpoints, looks as abrupt if all are smooth. Lead: negative"
-        " moved before the accuracy jump; none where a change could not be placed. No order is"
-        " claimed where it is smaller than the gap between checkpoints or its interval holds zero:"
-        " such a row is with the jump if the whole interval lies within half the jump's 10-90"
-        " width, or three gaps between checkpoints if that is more, and unresolved if not. A"
-        " smooth row's tau is only the middle of its best sigmoid. A width after >= is the widest"
-        " tried."
-    )
-    return Table("changes", "Every quantity tested", caption, columns, rows)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .changes import RankedChange
 from .curves import NEEDS
 from .inputs import RunArrays
+from .ranked_change import RankedChange
 from .results import MeasureResult
 from .series_change import SeriesChange
 from .settings import AnalysisSettings

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .changes import RankedChange
 from .charts import layer_label
+from .ranked_change import RankedChange
 
 MOST_NAMED = 8
 """Changes that one piece of evidence names."""

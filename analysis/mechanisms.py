@@ -6,12 +6,12 @@ import numpy as np
 
 from .bootstrap import interval
 from .causal_evidence import Intervention, Plan, of_plan
-from .changes import RankedChange
 from .charts import layer_label
 from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
 from .lead_words import named, place, unresolved
 from .probe_transfer import Transfer
+from .ranked_change import RankedChange
 from .thresholds import (
     ALIKE,
     CARRIES,

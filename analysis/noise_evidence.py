@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from .bootstrap import interval
 from .second_scoring import LEVELS, SecondScoring
-from .second_scorings import Twice
+from .second_scoring_views import Twice
 from .series import Series
 from .thresholds import EQUAL
 

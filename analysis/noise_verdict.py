@@ -10,7 +10,8 @@ from .hypotheses import Case, Kind, Verdict
 from .noise_evidence import BEFORE, NoiseEvidence, noise_evidence
 from .noise_floor import NoiseFloor
 from .second_scoring import SecondScoring
-from .second_scorings import COMMAND, Twice
+from .second_scoring_views import Twice
+from .second_scorings import COMMAND
 from .series_change import SeriesChange
 from .thresholds import CLEAR, EQUAL
 

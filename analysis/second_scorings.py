@@ -1,19 +1,27 @@
 """Measure `second_scoring`: is the change above the noise of computing it, and since when?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from .bootstrap import curve_draws, interval, shared_weights
-from .charts import curve, numbers
 from .context_accuracy import accuracy_series
 from .contexts import AGAIN, InContext, second_scorings
 from .curves import available_modes, base_scores, combine, sorted_scores
 from .inputs import RunArrays, check_rows, question_count
-from .results import BOOTSTRAP, Curve, MeasureResult, Table, column
-from .second_scoring import LEVELS, Crossing, SecondScoring, compare_scorings, half_way
+from .results import Curve, MeasureResult
+from .second_scoring import LEVELS, SecondScoring, compare_scorings, half_way
+from .second_scoring_views import (
+    Twice,
+    accuracy_curves,
+    accuracy_table,
+    crossing_table,
+    label_of,
+    scoring_words,
+    snr_curve,
+)
 from .series import Series
 from .settings import AnalysisSettings
 
@@ -26,32 +34,6 @@ ABOUT = (
 
 COMMAND = "probe collect RUN --contexts again --checkpoints log:16"
 """How to make a second scoring."""
-
-LABELS = {AGAIN: "other batches"}
-"""Second scorings as pages name them; others by what follows `again-`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Twice:
-    """Accuracy of one mode under two scorings, at the steps of both."""
-
-    mode: str
-    one: Series
-    """Accuracy in the run's own scoring."""
-    two: Series
-    """Accuracy in the second scoring."""
-    tau: float
-    """Step at which the first is half way from its first to its last value."""
-    tau_again: float
-    """The same of the second."""
-    shift_interval: tuple[float, float] | None
-    """95 % paired over questions of `tau_again - tau`, None where a half way is undefined."""
-    spacing: float
-    """Steps between the checkpoints around `tau`: no shift below it can be seen."""
-    gap: float
-    """Largest difference of accuracy at any one step, second minus first."""
-    gap_interval: tuple[float, float]
-    """95 % paired over questions, at the step of the largest difference."""
 
 
 def second_scoring(
@@ -81,9 +63,9 @@ def second_scoring(
         modes = _modes(arrays, context, settings, weights)
         facts[context.name] = {"heads": dict(heads), "modes": dict(modes)}
         notes += _notes(context, heads)
-        lines += [_snr(one, context.name, head, arrays) for head, one in heads.items()]
+        lines += [snr_curve(one, context.name, head, arrays) for head, one in heads.items()]
         for one in list(modes.values())[:1]:
-            lines += _accuracies(one, context.name, weights, arrays)
+            lines += accuracy_curves(one, context.name, weights, arrays)
     if not facts:
         notes.append(
             "the checkpoints were scored once, so the noise of computing is known from rounding"
@@ -97,14 +79,9 @@ def second_scoring(
         {"levels": list(LEVELS), "weight": settings.weight, "draws": settings.draws},
         tuple(notes),
         tuple(lines),
-        tables=(_crossing_table(facts), _accuracy_table(facts)) if facts else (),
+        tables=(crossing_table(facts), accuracy_table(facts)) if facts else (),
         facts={"second_scoring": facts},
     )
-
-
-def label_of(context: str) -> str:
-    """Name a second scoring as pages do."""
-    return LABELS.get(context, context.removeprefix(f"{AGAIN}-"))
 
 
 def _heads(
@@ -141,7 +118,7 @@ def _modes(
         pair = []
         for name, source in (("own", arrays), (context.name, context)):
             scores = combine(source, mode, settings.weight)
-            title = f"accuracy of {mode} in two scorings, {_words(name)}"
+            title = f"accuracy of {mode} in two scorings, {scoring_words(name)}"
             pair.append(accuracy_series(
                 arrays.rows, scores.steps, scores.values, f"twice.{name}.{mode}", title, mode
             ))  # fmt: skip
@@ -195,119 +172,6 @@ def _hits(series: Series) -> Float[np.ndarray, "step question"]:
     """Return the questions of an accuracy."""
     assert series.per_question is not None
     return series.per_question
-
-
-def _words(name: str) -> str:
-    return "the run's own" if name == "own" else label_of(name)
-
-
-def _snr(found: SecondScoring, context: str, head: str, arrays: RunArrays) -> Curve:
-    """Draw signal over noise of one head."""
-    several = "" if context == AGAIN else f", {label_of(context)}"
-    return Curve(
-        f"snr.{context}.{head}",
-        f"signal over noise of score changes, {head} head{several}",
-        "ratio",
-        "snr",
-        f"{head}{several}",
-        [int(s) for s in found.steps],
-        [int(s) * arrays.batch_size for s in found.steps],
-        numbers(found.snr),
-        "Standard deviation of the score changes that two scorings share, over that of the noise"
-        " in one; below 1 noise decides, above 10 it no longer matters.",
-        question_count(arrays.rows),
-        head=head,
-        low=numbers(found.low),
-        high=numbers(found.high),
-        interval=BOOTSTRAP,
-        references=[{"label": f"{level:g}", "value": level} for level in LEVELS],
-    )
-
-
-def _accuracies(
-    found: Twice, context: str, weights: Float[np.ndarray, "draw question"], arrays: RunArrays
-) -> list[Curve]:
-    """Draw accuracy in both scorings."""
-    return [
-        curve(
-            one,
-            weights,
-            arrays.batch_size,
-            group=f"twice.{context}",
-            label=_words(name),
-            caption="The same checkpoints and questions in two scorings; where noise decides, the"
-            " two disagree.",
-        )
-        for name, one in (("own", found.one), (context, found.two))
-    ]
-
-
-def _crossing_table(facts: Mapping[str, Mapping[str, Mapping[str, object]]]) -> Table:
-    """List noise and where signal rises above it."""
-    rows: list[list[object]] = []
-    for context, parts in facts.items():
-        for head, one in parts["heads"].items():
-            assert isinstance(one, SecondScoring)
-            cells: list[object] = []
-            for crossing in one.crossings:
-                cells += [crossing.step, _edges(crossing)]
-            rows.append([
-                label_of(context), head, int(one.steps.size), float(np.median(one.noise)),
-                float(one.snr[0]), int(one.steps[0]), *cells,
-            ])  # fmt: skip
-    columns = [
-        column("scoring", "second scoring", kind="text"),
-        column("head", "head", kind="text"),
-        column("steps", "steps scored twice"),
-        column("noise", "noise of a score change (median)", "nats"),
-        column("first", "signal over noise at first"),
-        column("first_step", "that is at", "step"),
-    ]
-    for level in LEVELS:
-        columns += [
-            column(f"above_{level:g}", f"first above {level:g}", "step"),
-            column(f"above_{level:g}_interval", "interval"),
-        ]
-    caption = (
-        "Noise: standard deviation of the difference of two scorings over √2 (not divided where"
-        " the second has another numeric type). Signal: what both share. Within questions; 95 %"
-        " over questions. Between the steps that were scored twice nothing is known."
-    )
-    return Table("second_scoring", "Noise of computing", caption, columns, rows)
-
-
-def _edges(crossing: Crossing) -> list[float | None]:
-    """List the interval of a crossing, None where resamples never cross."""
-    return [edge if np.isfinite(edge) else None for edge in crossing.interval]
-
-
-def _accuracy_table(facts: Mapping[str, Mapping[str, Mapping[str, object]]]) -> Table:
-    """Compare place and height of accuracy in both scorings."""
-    rows: list[list[object]] = []
-    for context, parts in facts.items():
-        for mode, one in parts["modes"].items():
-            assert isinstance(one, Twice)
-            rows.append([
-                label_of(context), mode, one.tau, one.tau_again,
-                None if one.shift_interval is None else list(one.shift_interval), one.spacing,
-                one.gap, list(one.gap_interval),
-            ])  # fmt: skip
-    columns = [
-        column("scoring", "second scoring", kind="text"),
-        column("mode", "score", kind="text"),
-        column("tau", "half way", "step"),
-        column("tau_again", "half way, second scoring", "step"),
-        column("shift", "interval of the shift", "steps"),
-        column("spacing", "checkpoints apart", "steps"),
-        column("gap", "largest difference of accuracy", "share"),
-        column("gap_interval", "its interval"),
-    ]
-    caption = (
-        "Half way: where accuracy is first half way from its first to its last value at the steps"
-        " scored twice. Differences are second minus first, paired over questions (95 %); the"
-        " largest is chosen on the same questions."
-    )
-    return Table("accuracy_twice", "Accuracy in two scorings", caption, columns, rows)
 
 
 def _notes(context: InContext, heads: Mapping[str, SecondScoring]) -> Sequence[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, analyze, planted_run, to_json
 from critical_phase.analysis.changes import SOURCES
-from critical_phase.analysis.findings import _explained
+from critical_phase.analysis.jump_sentence import _explained
 from critical_phase.analysis.mirage import mirage
 from critical_phase.analysis.series import question_series
 from critical_phase.analysis.series_change import ChangeFinder

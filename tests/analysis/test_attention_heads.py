@@ -8,9 +8,9 @@ import pytest
 from critical_phase.analysis import AnalysisSettings, MeasureResult, planted_run
 from critical_phase.analysis.attention_moves import attention_moves
 from critical_phase.analysis.attention_spans import attention_spans
-from critical_phase.analysis.changes import RankedChange
 from critical_phase.analysis.margin import by_label
 from critical_phase.analysis.random_labels import random_labels
+from critical_phase.analysis.ranked_change import RankedChange
 
 
 def looking(run, masses):

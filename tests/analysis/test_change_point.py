@@ -3,10 +3,11 @@ import pytest
 
 from critical_phase.analysis.bootstrap import shared_weights
 from critical_phase.analysis.change_point import Abruptness, AbruptTest
-from critical_phase.analysis.changes import AT_LIMIT, rank, resolve
+from critical_phase.analysis.changes import rank, resolve
 from critical_phase.analysis.location import change_kind, locate
 from critical_phase.analysis.multiplicity import adjust, max_t
 from critical_phase.analysis.noise_model import crossed
+from critical_phase.analysis.ranked_change import AT_LIMIT
 from critical_phase.analysis.series import Series, question_series
 from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings

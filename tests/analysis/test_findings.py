@@ -11,19 +11,20 @@ import pytest
 import critical_phase
 from critical_phase.analysis import AnalysisSettings, analyze, planted_run
 from critical_phase.analysis.change_point import NO_FIT, SMALL_PART, Abruptness
-from critical_phase.analysis.changes import _table, rank
+from critical_phase.analysis.changes import rank
+from critical_phase.analysis.changes_table import changes_table
 from critical_phase.analysis.control_verdicts import style
-from critical_phase.analysis.findings import sentence
 from critical_phase.analysis.hypotheses import CLAIMS
 from critical_phase.analysis.instability_verdict import unstable
 from critical_phase.analysis.jump_finding import jump_finding
+from critical_phase.analysis.jump_sentence import sentence
 from critical_phase.analysis.mechanisms import _few, constant, knowing, rerouting
 from critical_phase.analysis.mirage_verdict import _unmoved, smooth_margin
 from critical_phase.analysis.noise_evidence import noise_evidence
 from critical_phase.analysis.noise_verdict import rounding
 from critical_phase.analysis.scale_verdict import growth
 from critical_phase.analysis.second_scoring import Crossing, SecondScoring
-from critical_phase.analysis.second_scorings import Twice
+from critical_phase.analysis.second_scoring_views import Twice
 from critical_phase.analysis.turning import Turn
 from critical_phase.analysis.verdicts import _case
 
@@ -98,7 +99,7 @@ def test_neither_smooth_nor_abrupt_has_its_own_label(case, p, share, word):
     (row,) = rank([with_test(case.accuracy, p, share)], None)
     assert (row.verdict, row.abrupt) == (word, word == "abrupt")
     assert row.change.test.word == word
-    table = _table([row], 8)
+    table = changes_table([row], 8)
     assert word in table.rows[0]
     assert "neither is called abrupt" in table.caption
     assert f"`{NO_FIT}`" in PAGE.read_text()
