@@ -13,28 +13,27 @@ from jaxtyping import Float, Int
 from critical_phase.analysis import ControlRun, Intervention, Rows
 from critical_phase.analysis.llc_series import LlcSeries
 from critical_phase.analysis.read_out import ReadOut
-from critical_phase.checkpoints import Series, read_log, read_questions
+from critical_phase.checkpoints import read_log, read_questions
 from critical_phase.cli.base_weights import BaseWeights
-from critical_phase.cli.changed_adapters import remedy
 from critical_phase.cli.on_demand import ReadOnDemand
 from critical_phase.cli.read_out_weights import read_read_out
 from critical_phase.cli.run_folder import BASE, HEADS, RunFolder, read_record
+from critical_phase.cli.stored_checks import check_stored, failed_units
 from critical_phase.cli.stored_contexts import (
     StoredContexts,
     StoredEffects,
-    check_adapters,
     read_stacked,
     rows_of,
     stored_steps,
 )
 from critical_phase.cli.stored_heads import has_norms, stored_heads
 from critical_phase.cli.stored_interventions import read_interventions
-from critical_phase.cli.stored_llc import check_llc, read_llc
+from critical_phase.cli.stored_llc import read_llc
 from critical_phase.cli.stored_series import Factors, factors_at, not_collected, stored_series
 from critical_phase.cli.token_texts import read_token_texts
 from critical_phase.cli.unusable import Unusable, unusable
 from critical_phase.errors import StoreError
-from critical_phase.probes import read_activations, read_attrs, read_scores
+from critical_phase.probes import read_activations, read_scores
 
 
 class StoredRun:
@@ -62,12 +61,12 @@ class StoredRun:
         self._scores: dict[str, np.ndarray] = {}
         self._contexts = StoredContexts(run, self.rows)
         self._effects = StoredEffects(run)
-        self._check_files()
+        check_stored(run, self._steps, self._series, self._contexts, self._effects)
         self.notes = (
             *record.get("warnings", []),
             *gone,
             *not_collected(self._series, self._steps),
-            *self._failed(),
+            *failed_units(run),
             *self._contexts.notes,
         )
         """What a reader of the results should know about the files behind them."""
@@ -241,34 +240,6 @@ class StoredRun:
     def local_learning(self, head: str) -> LlcSeries | None:
         """Local learning coefficients of a head, None where none were sampled."""
         return read_llc(self._run.path, head)
-
-    def _check_files(self) -> None:
-        """Refuse files of different plans, and files of adapters that are no longer there."""
-        first = read_attrs(self._run.scores(BASE, 0))["plan_sha256"]
-        again = f"delete this file and repeat the collect of {self._run.path} that run.json lists"
-        for head in self.heads:
-            files = {step: self._run.scores(head, step) for step in self._steps[head]}
-            for path in files.values():
-                if read_attrs(path)["plan_sha256"] != first:
-                    problem = "this file belongs to another plan than the base model's scores"
-                    raise StoreError(problem, where=str(path), fix=again)
-            saved = {c.step: c.sha256 for c in self._series.get(head, Series((), ())).checkpoints}
-            check_adapters(files, saved, self._remedy(head, again))
-            for name in self.contexts:
-                fix = f"probe collect {self._run.path} --contexts {name} --overwrite"
-                check_adapters(self._contexts.files(name, head), saved, self._remedy(head, fix))
-            check_llc(self._run.path, head, saved)
-            fix = f"probe effects {self._run.path} --overwrite"
-            check_adapters(self._effects.files(head), saved, self._remedy(head, fix))
-
-    def _remedy(self, head: str, again: str) -> Callable[[int], str]:
-        """Say, by step, how to get an adapter back that changed after collecting."""
-        return lambda step: remedy(self._run, head, step, again)
-
-    def _failed(self) -> list[str]:
-        """Name the units that failed and were not repaired."""
-        names = sorted(path.stem for path in (self._run.path / "failed").glob("*.json"))
-        return [f"failed and left out: {', '.join(names)}"] if names else []
 
     def _describe_activations(self) -> None:
         """Note which activations exist for every step that has scores."""
