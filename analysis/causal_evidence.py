@@ -38,12 +38,21 @@ class Intervention:
     """What the control did: a random direction of the same norm, other layers, ..."""
     control_share: float
     control_interval: tuple[float, float]
+    """Of the mean of its draws."""
     questions: int
+    control_another: tuple[float, float] | None = None
+    """Where one more draw of the control lies, 95 %; None where it was not drawn at random."""
+    head: str = ""
+    """Head that both ends are of; empty where that is not known."""
+    mode: str = ""
+    between: tuple[int, int] | None = None
+    """Steps of the two ends; None where they are not known."""
 
     @property
     def beats_control(self) -> bool:
-        """Say whether the share lies above all that the control could have brought."""
-        return self.interval[0] > self.control_interval[1]
+        """Say whether the share lies above the control, and above one more draw of it."""
+        another = self.control_another or self.control_interval
+        return self.interval[0] > max(self.control_interval[1], another[1])
 
     @property
     def text(self) -> str:
@@ -60,3 +69,25 @@ class Intervention:
 def of_plan(found: Sequence[Intervention], plan: Plan) -> tuple[Intervention, ...]:
     """Return every intervention of a plan."""
     return tuple(one for one in found if one.plan == plan)
+
+
+def of_jump(
+    found: Sequence[Intervention], head: str, mode: str, tau: float | None
+) -> tuple[Intervention, ...]:
+    """Return those that are about a jump: of its head and mode, with it between their ends.
+
+    What is not known of an intervention does not leave it out.
+
+    Args:
+        found: Interventions.
+        head: The head that mechanisms are looked for in.
+        mode: Whose jump it is.
+        tau: Its step; None where there is none.
+    """
+    return tuple(
+        one
+        for one in found
+        if one.head in ("", head)
+        and one.mode in ("", mode)
+        and (one.between is None or tau is None or one.between[0] < tau < one.between[1])
+    )

@@ -36,9 +36,13 @@ class GramStack:
             line[start : start + size] = gram[row, row + 1 :]
             start += size
 
-    def products(self) -> Float[np.ndarray, "table table"]:
-        """Return the inner product of every two Grams, without their diagonals."""
-        found: np.ndarray = 2.0 * (self._lines @ self._lines.T)
+    def products(self, other: "GramStack | None" = None) -> Float[np.ndarray, "table _table"]:
+        """Return the inner product of every two Grams, or of all with another stack's.
+
+        Diagonals do not count.
+        """
+        lines = self._lines if other is None else other._lines
+        found: np.ndarray = 2.0 * (self._lines @ lines.T)
         return found
 
 

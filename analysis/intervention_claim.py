@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .intervention_doses import DoseResponse, dose_response
+from .intervention_doses import FEWEST_DOSES, DoseResponse, dose_response
 from .intervention_effect import Effect, effect
 from .intervention_frame import Frame
 from .intervention_minimum import Evidence, Point, may_say_cause, minimum, sentence
@@ -88,6 +88,7 @@ def claim(frame: Frame, scores: Scores, asked: Asked, beside: Beside) -> Claim:
     opposite = read((asked.opposite,)) if asked.opposite else None
     elsewhere = tuple((name, read((name,))) for name in asked.elsewhere)
     doses = _doses(frame, scores, asked)
+    several = doses is not None and len(doses.doses) >= FEWEST_DOSES
     points = minimum(
         Evidence(
             own,
@@ -98,7 +99,7 @@ def claim(frame: Frame, scores: Scores, asked: Asked, beside: Beside) -> Claim:
             beside.drift,
             beside.drift_late,
             beside.second,
-            None if doses is None else doses.monotone,
+            doses.monotone if doses is not None and several else None,
             True,
             beside.seeds,
             beside.datasets,

@@ -12,6 +12,9 @@ from .bootstrap import interval
 from .intervention_effect import Number, number
 from .intervention_frame import Frame
 
+FEWEST_DOSES = 3
+"""Two doses say no more than the effect itself: nothing, and all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class DoseResponse:

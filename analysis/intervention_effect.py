@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.stats import t
 
 from critical_phase.errors import FitError
 
@@ -42,12 +43,20 @@ class Effect:
     """Quantiles (.1, .25, .5, .75, .9) of the ratios of single questions that moved by more than
     a tenth of the mean."""
     questions: int
+    another: tuple[float, float] | None = None
+    """Where the share of one more draw lies, 95 %: of a control that was drawn at random. None
+    with fewer than two draws, which say nothing of others."""
 
     @property
     def lost(self) -> Number:
         """Return what is missing to the late model: 1 - share."""
         low, high = self.share.interval
         return Number(1.0 - self.share.value, (1.0 - high, 1.0 - low))
+
+    @property
+    def another_lost(self) -> tuple[float, float] | None:
+        """Return what is missing to the late model with one more draw."""
+        return None if self.another is None else (1.0 - self.another[1], 1.0 - self.another[0])
 
 
 def moved(frame: Frame, part: Bool[np.ndarray, " question"]) -> Number:
@@ -95,6 +104,7 @@ def effect(
         number(hits, weights) if np.isfinite(hits).all() else None,
         _singles(margin - early, late - early),
         int(part.sum()),
+        one_more(lines - early, late - early, weights),
     )
 
 
@@ -139,6 +149,34 @@ def ratio(
     drawn = ((weights @ above.T) * lines).sum(axis=1)
     low, high = interval(drawn / (weights @ below))
     return _number(float(above.mean(axis=0).sum() / below.sum()), float(low), float(high))
+
+
+def one_more(
+    above: Float[np.ndarray, "line question"],
+    below: Float[np.ndarray, " question"],
+    weights: Float[np.ndarray, "draw question"],
+) -> tuple[float, float] | None:
+    """Return where the share of one more random draw lies, 95 %.
+
+    The mean of draws comes close to nothing as there are more of them, and a single one does not:
+    what is held against random things must lie beyond what one of them does. With shares s of n
+    draws the t prediction mean(s) -+ t(n - 1) sd(s) (1 + 1/n)^.5 is joined, in quadrature, with
+    the question bootstrap of the mean.
+
+    Args:
+        above: One line per draw.
+        below: What they are divided by.
+        weights: Of the question bootstrap.
+    """
+    count = len(above)
+    if count < 2:
+        return None
+    shares, mean = above.sum(axis=1) / below.sum(), above.mean(axis=0)
+    centre = float(shares.mean())
+    reach = float(t.ppf(0.975, count - 1) * shares.std(ddof=1) * (1 + 1 / count) ** 0.5)
+    ends = interval((weights @ mean) / (weights @ below))
+    low, high = (float(abs(end - centre)) for end in ends)
+    return centre - float(np.hypot(reach, low)), centre + float(np.hypot(reach, high))
 
 
 def number(

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .intervention_effect import Effect, Number
-from .thresholds import CARRIES
+from .thresholds import CARRIES, EQUAL
 
 SEEDS = 5
 """Least number of training runs with seeds of their own."""
+TRY = "not tried: train again with the component frozen or projected out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Evidence:
     opposite: Effect | None
     """The other direction."""
     control: Effect
-    """Random updates or vectors of the same norm, in the cell's own direction."""
+    """Random updates or vectors of the same norm, in the cell's own direction; of two draws or
+    more, with what one more of them does."""
     elsewhere: tuple[Effect, ...] = ()
     """The same in other layers, in the cell's own direction."""
     drift: float | None = None
@@ -34,7 +36,7 @@ class Evidence:
     second: tuple[float, float] | None = None
     """Interval of the change of accuracy on another task."""
     monotone: bool | None = None
-    """Whether a larger dose brings more."""
+    """Whether a larger dose brings more; None with fewer than three doses."""
     held_out: bool = True
     """Whether other questions chose the place."""
     seeds: int = 1
@@ -42,7 +44,7 @@ class Evidence:
     datasets: int = 1
     """Models or sets of questions in which it was found."""
     leads: tuple[float, float] | None = None
-    """Interval of the steps from the change of accuracy to the component's (negative: before)."""
+    """Interval of the steps from the jump to the component's change (negative: before it)."""
     leads_of: str = ""
     """Which quantity of the component that is."""
     training: bool | None = None
@@ -65,29 +67,47 @@ def minimum(evidence: Evidence) -> tuple[Point, ...]:
     return (
         _both_ways(evidence),
         _specific(evidence),
-        Point(
-            3,
-            "a larger dose brings more",
-            evidence.monotone,
-            {None: "no doses were tried", True: "it does", False: "it does not at every dose"}[
-                evidence.monotone
-            ],
-        ),
+        _dosed(evidence.monotone),
         _repeated(evidence),
-        _precedes(evidence),
+        precedes(evidence.leads, evidence.leads_of),
         trained(evidence.training),
         _threshold(evidence),
     )
 
 
-def trained(moves: bool | None) -> Point:
-    """Return point 6, by whether the jump moves or vanishes; None where nobody looked."""
-    found = {
-        None: "not tried: train again with the component frozen or projected out",
-        True: "it does",
-        False: "it does not",
-    }[moves]
-    return Point(6, "held still in training, the jump moves or vanishes", moves, found)
+def trained(moves: bool | None, found: str = "") -> Point:
+    """Return point 6, by whether the jump moves or vanishes; None where that is open.
+
+    Args:
+        moves: What tests in training say.
+        found: The same in words, where there is more to say.
+    """
+    words = found or {None: TRY, True: "it does", False: "it does not"}[moves]
+    return Point(6, "held still in training, the jump moves or vanishes", moves, words)
+
+
+def precedes(leads: tuple[float, float] | None, of: str = "", why: str = "") -> Point:
+    """Return point 5, by the steps from the jump to the component's change.
+
+    Args:
+        leads: Interval of these steps, negative where the component is first; None where no
+            change of it was placed.
+        of: Which quantity of the component that is.
+        why: Why there is none.
+    """
+    asks = "the component changes no later than the jump"
+    if leads is None:
+        return Point(5, asks, None, why or "no abrupt change of the component was placed")
+    return Point(5, asks, leads[1] <= 0, f"{of or 'it'} changes {_when(*leads)}")
+
+
+def _when(low: float, high: float) -> str:
+    """Say where a change lies beside the jump, in steps, as how long before or after it."""
+    if high <= 0:
+        return f"{-high + 0.0:.1f} to {-low:.1f} steps before the jump"
+    if low >= 0:
+        return f"{low + 0.0:.1f} to {high:.1f} steps after the jump"
+    return f"between {-low:.1f} steps before and {high:.1f} after the jump"
 
 
 def may_say_cause(points: Sequence[Point]) -> bool:
@@ -139,9 +159,13 @@ def _both_ways(evidence: Evidence) -> Point:
 def _specific(evidence: Evidence) -> Point:
     asks = "specific: random of the same norm, other layers, another task, neutral text"
     low, gaps, faults = _least(evidence), [], []
-    random = _size(evidence.control, lost=evidence.lost).interval[1]
-    if not low > random:
-        faults.append(f"the control does up to {random:.2f}")
+    mean, random = _size(evidence.control, lost=evidence.lost).interval[1], _random(evidence)
+    if not low > mean:
+        faults.append(f"the control does up to {mean:.2f}")
+    elif random is None:
+        gaps.append("one draw of the control says nothing of others")
+    elif not low > random:
+        faults.append(f"one more draw of the control may do up to {random:.2f}")
     if not evidence.elsewhere:
         gaps.append("other layers not tried")
     else:
@@ -151,6 +175,8 @@ def _specific(evidence: Evidence) -> Point:
         gaps.append("another task not measured")
     elif evidence.second[1] < 0:
         faults.append(f"another task loses up to {-evidence.second[0]:.2f}")
+    elif evidence.second[0] < -EQUAL:
+        gaps.append(f"another task may lose up to {-evidence.second[0]:.2f}: too few questions")
     if evidence.drift is None or evidence.drift_late is None:
         gaps.append("neutral text not measured")
     elif evidence.drift > evidence.drift_late:
@@ -173,13 +199,17 @@ def _repeated(evidence: Evidence) -> Point:
     return Point(4, asks, None if gaps else True, "; ".join(gaps) or "it is")
 
 
-def _precedes(evidence: Evidence) -> Point:
-    asks = "the component changes no later than the jump"
-    if evidence.leads is None:
-        return Point(5, asks, None, "no abrupt change of the component was placed")
-    low, high = evidence.leads
-    found = f"{evidence.leads_of or 'it'} changes [{low:.1f}, {high:.1f}] steps after the jump"
-    return Point(5, asks, high <= 0, found)
+def _random(evidence: Evidence) -> float | None:
+    """Return the most that one more draw of the control does; None where too few were drawn."""
+    control = evidence.control
+    found = control.another_lost if evidence.lost else control.another
+    return None if found is None else found[1]
+
+
+def _dosed(monotone: bool | None) -> Point:
+    found = {None: "fewer than three doses were tried", True: "it does"}
+    return Point(3, "a larger dose brings more", monotone,
+                 found.get(monotone, "it does not at every dose"))  # fmt: skip
 
 
 def _threshold(evidence: Evidence) -> Point:

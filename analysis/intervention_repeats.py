@@ -25,9 +25,11 @@ class Repeat:
     size: Number | None
     """Share that comes, or goes; None where the run answers for another place."""
     control: tuple[float, float]
-    """Interval of its control."""
+    """Interval of its control, up to what one more draw of it may do."""
     why: str = ""
     """Why there is no size."""
+    aside: str = ""
+    """What a reader must know of a size that counts."""
 
     @property
     def found(self) -> bool:
@@ -83,8 +85,8 @@ def repetition(repeats: Sequence[Repeat]) -> Repetition:
         found += f" (mean {mean.value:.2f} [{low:.2f}, {high:.2f}] over {len(sizes)} seeds)"
     found += f", {SEEDS} asked; " if seeds < SEEDS else "; "
     found += f"in {again} of {len(others)} other datasets" if others else "one model and dataset"
-    lost = [f"{one.name}: {one.why}" for one in repeats if one.why]
-    found += f" ({'; '.join(lost)})" if lost else ""
+    told = [f"{one.name}: {said}" for one in repeats if (said := one.why or one.aside)]
+    found += f" ({'; '.join(told)})" if told else ""
     asks = f"held-out questions, at least {SEEDS} seeds, a second model or dataset"
     point = Point(4, asks, True if met else (False if enough else None), found)
     count = int(2 * seeds > len(mine)) + again

@@ -65,6 +65,8 @@ def claim_values(found: Claim) -> dict[str, Any]:
     share, control = (
         one.lost if found.lost else one.share for one in (found.effect, found.control_effect)
     )
+    random = found.control_effect
+    another = random.another_lost if found.lost else random.another
     values: dict[str, Any] = {
         "about": found.about,
         "share": share.value,
@@ -72,6 +74,7 @@ def claim_values(found: Claim) -> dict[str, Any]:
         "control": found.control,
         "control_share": control.value,
         "control_interval": list(control.interval),
+        "control_another": None if another is None else list(another),
         "questions": found.effect.questions,
         "lost": found.lost,
         "effect": effect_values(found.effect),

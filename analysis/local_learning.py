@@ -10,7 +10,16 @@ import numpy as np
 from .change_point import FEWEST
 from .charts import numbers
 from .inputs import RunArrays
-from .llc_series import OVER_CHAINS, LlcPoint, LlcSeries, at_minimum, drift, point_of, points_of
+from .llc_series import (
+    OVER_CHAINS,
+    LlcPoint,
+    LlcSeries,
+    at_minimum,
+    drift,
+    point_of,
+    points_of,
+    too_wide,
+)
 from .results import Curve, MeasureResult, Table, column
 from .series import Series
 from .settings import AnalysisSettings
@@ -32,9 +41,6 @@ CAPTION = (
     " minimum at the checkpoint; nothing is cut off. Bands are over chains, which share their"
     " noise from checkpoint to checkpoint."
 )
-
-SHARP = 0.25
-"""Largest typical half-width of the intervals, over the range, for a series to be ranked."""
 
 
 def local_learning(
@@ -209,9 +215,7 @@ def _ranked(head: str, one: LlcSeries) -> tuple[list[Series], list[str]]:
         few = f"{head}: {len(points)} checkpoints with a coefficient are too few for a change"
         return [], [*said, f"{few} (at least {FEWEST}): {COMMAND} --head {head} --checkpoints all"]
     value = np.array([p.value for p in points])
-    half = float(np.median([(p.high - p.low) / 2 for p in points]))
-    if half > SHARP * float(np.ptp(value)):
-        wide = f"half as wide as {half:.3g} where the coefficient ranges over {np.ptp(value):.3g}"
+    if wide := too_wide(points):
         return [], [*said, f"{head}: intervals are {wide}, so no change is looked for: --chains"]
     title = f"local learning coefficient, {head} head"
     line = Series(f"llc.{head}", title, "coefficient", "weights", one.steps[kept], value, head=head)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .bootstrap import interval
-from .causal_evidence import Intervention, Plan, of_plan
+from .causal_evidence import Intervention, Plan, of_jump, of_plan
 from .charts import layer_label
 from .crossing import crossings
 from .hypotheses import Case, Kind, Verdict
@@ -63,8 +63,13 @@ def constant(case: Case) -> Verdict:
 
 def _made(case: Case, plan: Plan, need: str) -> tuple[tuple[Intervention, ...], str]:
     """Return the interventions of a plan and what they found, or which one is needed."""
-    made = of_plan(case.arrays.interventions, plan)
-    return made, "; ".join(one.text for one in made) or need
+    every = of_plan(case.arrays.interventions, plan)
+    tau = None if case.jump is None else case.jump.tau
+    made = of_jump(every, case.head, case.primary, tau)
+    said, left = "; ".join(one.text for one in made) or need, len(every) - len(made)
+    if left:
+        said += f" ({left} of another head, mode or pair of checkpoints left out)"
+    return made, said
 
 
 def _carries(made: tuple[Intervention, ...]) -> bool:

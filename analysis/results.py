@@ -37,13 +37,16 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """Values over rows (layers, attention heads, modules, steps) and steps."""
+    """Values over rows and steps."""
 
     id: str
     title: str
     unit: str
     head: str | None
     row_name: str
+    """What a row is, which decides how the page draws it: `layer`, `attention_head`, `module`,
+    `step`, `weight`, `question`; `margin` (bins of a distribution); `pair` (every two layers,
+    labels such as `3 and 1`); `direction` (a path in a plane, then its control)."""
     row_labels: list[str]
     steps: list[int]
     values: list[list[float | None]]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from .activations import SKIPPED, has_residuals
 from .bootstrap import shared_weights
 from .charts import curve, layer_label, layer_map, numbers
+from .cka_layers import layers_map
 from .inputs import RunArrays, question_count
 from .results import Curve, Map, MeasureResult
 from .series import Series, question_series
@@ -78,13 +79,14 @@ def similarity(
     whole = [path for group in paths.values() for path in group]
     notes = [SKIPPED] if "question_end" in arrays.positions else []
     fixed = {"position": "answer_end", "draws": settings.draws, "seed": settings.seed}
+    layered = {head: layers_map(arrays, head, settings.seed) for head in arrays.heads}
     constant = [found for path in whole if (found := constant_vector(path, weights)) is not None]
     return MeasureResult(
         *about,
         fixed,
         tuple(notes),
         tuple(_curves(series, weights, arrays.batch_size)),
-        tuple(_maps(series, paths, weights)),
+        tuple(_maps(series, paths, layered, weights)),
         (longest_steps(whole, weights),),
         series=tuple(s[n] for group in series.values() for s in group for n in PARTS),
         facts={"constant_vector": constant},
@@ -133,12 +135,19 @@ def _curves(
 def _maps(
     series: Layers,
     paths: Mapping[str, Sequence[LayerPath]],
+    layered: Mapping[str, Map | None],
     weights: Float[np.ndarray, "draw question"],
 ) -> list[Map]:
-    """Stack the layers of each head; then one map of checkpoints by checkpoints per layer."""
-    found = []
+    """Stack the layers of each head; then one map of checkpoints by checkpoints per layer.
+
+    The map of layers by layers comes before those of single steps: it is read beside PARTS.
+    """
+    found: list[Map] = []
     for head, group in series.items():
         for name, (title, _) in (PARTS | STEPWISE).items():
+            pairs = layered[head]
+            if name == "cka_step" and pairs is not None:
+                found.append(pairs)
             stack = [one[name] for one in group]
             if any(s.steps.size for s in stack):
                 found.append(

@@ -20,6 +20,7 @@ from .lora_geometry import (
 from .results import Curve, Map, MeasureResult
 from .series import Series
 from .settings import AnalysisSettings
+from .update_path import path_map
 
 ABOUT = (
     "Size, movement and direction of the weight updates dW = scaling * B A, from inner products"
@@ -64,6 +65,10 @@ def weights(
         parts = _parts(total)
         series += [_series(name, head, path[0], parts[name]) for name in ("lora_norm", "lora_step")]
         found_curves += [_curve(n, head, path[0], v, arrays) for n, v in parts.items()]
+        plane = path_map(head, path[0], total)
+        if plane is None:
+            notes.append(f"the path of the {head} head is too short to have a plane")
+        found_maps += [] if plane is None else [plane]
         found_maps += _maps(head, path[0], grams, path[1])
     if len(paths) == 2:
         found_curves.append(_between_heads(paths, arrays))
@@ -71,7 +76,7 @@ def weights(
         "weights",
         "Weights",
         ABOUT,
-        "gauge-free LoRA geometry, docs/methods.md; local cosine 2506.11613",
+        "gauge-free LoRA geometry, docs/methods.md; local cosine 2506.11613; walks 1806.08805",
         {"lag": 1},
         tuple(notes),
         tuple(found_curves),

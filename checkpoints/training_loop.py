@@ -17,6 +17,12 @@ from critical_phase.checkpoints.training_state import State
 from critical_phase.checkpoints.withholding import withholding
 from critical_phase.errors import CheckpointError, ConfigError
 
+BETAS = (0.9, 0.999)
+"""Decay of Adam's running means of gradients and of their squares."""
+
+EPSILON = 1e-8
+"""What Adam adds to the root of the second."""
+
 
 class TrainingLoop:
     """A base with a fresh adapter, its optimizer, and the step they stand at.
@@ -50,8 +56,8 @@ class TrainingLoop:
         self._optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=recipe.lr,
-            betas=(0.9, 0.999),
-            eps=1e-8,
+            betas=BETAS,
+            eps=EPSILON,
             weight_decay=recipe.weight_decay,
         )
         self._registry = _aliases(self.adapter, self.parameters.values())

@@ -5,9 +5,9 @@ from typing import Any
 
 from critical_phase.reports import figures, ranked, tables
 from critical_phase.reports.load import Results
+from critical_phase.reports.map_svg import map_svg
 from critical_phase.reports.order import NAME, Order
 from critical_phase.reports.order_svg import order_svg
-from critical_phase.reports.ridge_svg import ridges_svg
 from critical_phase.reports.section import Section
 from critical_phase.reports.style import slug
 
@@ -19,10 +19,7 @@ def draw(
     drawn: dict[str, str] = {} if order is None else {NAME: order_svg(order)}
     for section in arranged:
         drawn |= {chart.id: figures.chart_svg(chart, jump) for chart in section.charts}
-        drawn |= {
-            figure.id: ridges_svg(figure) if figure.ridges else figures.maps_svg(figure)
-            for figure in section.maps
-        }
+        drawn |= {figure.id: map_svg(figure, jump) for figure in section.maps}
     return drawn
 
 

@@ -36,7 +36,9 @@ class CausesView:
     def extent(self) -> str:
         """Say how much there is to unfold."""
         figures = len(self.grids) + len(self.plots) + (self.forest is not None)
-        return f"{len(self.answers)} answers, {figures} figures" if self.answers else ""
+        if not self.answers:
+            return f"{figures} figures" if figures else ""
+        return f"{len(self.answers)} answers, {figures} figures"
 
     def cell(self, grid: Grid, panel: int, layer: int, column: str) -> dict[str, Any] | None:
         """Give text, colours and weight of one cell of a map."""
@@ -60,7 +62,7 @@ def causes_view(found: Causes | None) -> CausesView | None:
     return CausesView(
         causes_sentence(found),
         found.best,
-        tuple((one, _facts(found, one)) for one in found.settings),
+        tuple((one, _facts(found, one)) for one in dict.fromkeys(a.setting for a in found.answers)),
         found.answers,
         forest(found),
         grids(found),
@@ -109,6 +111,7 @@ def causes_sentence(found: Causes) -> str:
 def _notes(found: Causes) -> tuple[str, ...]:
     """List the notes of every answer, and tests in training in words; each once."""
     said = [note for answer in found.answers for note in answer.notes]
+    said += [note for one in found.pairs for note in one.notes]
     said += [str(test["sentence"]) for test in found.trainings]
     return tuple(dict.fromkeys(scrub(note) for note in said))
 
@@ -118,7 +121,7 @@ def _missing(best: Answer) -> str:
     if not best.points:
         return "the points that the word “cause” asks for were not checked"
     parts = []
-    for state, words in ((False, "not met"), (None, "not looked at")):
+    for state, words in ((False, "not met"), (None, "open")):
         named = [str(point.number) for point in best.points if point.met is state]
         if named:
             parts.append(f"{words}: {', '.join(named)}")

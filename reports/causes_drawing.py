@@ -80,7 +80,7 @@ def words(plot: Plot) -> str:
         f"{plain(line.points[-1][1].value)} at {line.points[-1][0]:g}"
         for line in plot.lines
     ]
-    told += [f"control {plot.band.text}"] if plot.band else []
+    told += [f"{plot.band_name} {plot.band.text}"] if plot.band else []
     return f"{plot.title}, by {plot.x_name}. {'; '.join(told)}."
 
 

@@ -11,13 +11,25 @@ from typing import Any, TypeVar
 
 from critical_phase.errors import StoreError
 from critical_phase.reports.causes_measure import MEASURE, as_measure
-from critical_phase.reports.causes_shapes import Answer, Causes, Cell, Json, Point, Setting, Share
+from critical_phase.reports.causes_shapes import (
+    Alike,
+    Answer,
+    Causes,
+    Cell,
+    Json,
+    Pairs,
+    Point,
+    Setting,
+    Share,
+)
 from critical_phase.reports.load import Results, read_json
 
-Found = TypeVar("Found", Answer, Json)
+Found = TypeVar("Found", Answer, Json, Pairs)
 FOLDER, TEXTS = "interventions", "generation"
 TRAINING = "training_time"
 """Plan of a training-time test, whose file has no cells and no points."""
+SEVEN = range(1, 8)
+"""Numbers of the points that the word "cause" asks for."""
 
 
 def with_causes(results: Results, run: Path) -> Results:
@@ -45,7 +57,10 @@ def read_causes(run: Path) -> Causes | None:
     named = [one for one in every if one[1].get("share", 0.0) is not None]
     answers = tuple(_answer(v, path) for path, v in named if v["plan"] != TRAINING)
     trainings = tuple(_training(v, path) for path, v in every if v["plan"] == TRAINING)
-    return Causes(answers, trainings, texts) if answers or trainings or texts else None
+    # Every file of a plan has its pairs; the one with the cells says which layer each is of.
+    alike = tuple(_pairs(v, path) for path, v in every if v.get("pairs") and "cells" in v)
+    any_ = answers or trainings or texts or alike
+    return Causes(answers, trainings, texts, alike) if any_ else None
 
 
 def _checked(path: Path) -> Json:
@@ -78,12 +93,38 @@ def _answer(value: Json, path: Path) -> Answer:
             cells=tuple(_cell(item) for item in value.get("cells") or ()),
             raw=value,
         )
-        unmet = [str(point.number) for point in found.points if point.met is not True]
-        if found.causes and (unmet or not found.points):
-            raise ValueError(f"causes is true, but points {', '.join(unmet) or '1-7'} are not met")
+        met = [point.number for point in found.points if point.met is True]
+        unmet = [number for number in SEVEN if number not in met]
+        if found.causes and unmet:
+            named = ", ".join(map(str, unmet)) if found.points else "1-7"
+            raise ValueError(f"causes is true, but points {named} are not met")
         return found
 
     return _guarded(read, path)
+
+
+def _pairs(value: Json, path: Path) -> Pairs:
+    def read() -> Pairs:
+        axes = {str(item["name"]): item.get("axes") or {} for item in value["cells"]}
+        return Pairs(
+            path.name,
+            str(value.get("intervention") or value["plan"]),
+            _setting(value),
+            tuple(_alike(item, axes.get(str(item.get("late")), {})) for item in value["pairs"]),
+            tuple(str(note) for note in value.get("notes") or ()),
+        )
+
+    return _guarded(read, path)
+
+
+def _alike(item: Mapping[str, Any], axes: Mapping[str, Any]) -> Alike:
+    line, apart, _ = str(item["name"]).partition("/")
+    layer = axes.get("layer") if apart else None
+    at = layer if isinstance(layer, int) else None
+    share = _share(item["share"], item.get("interval"))
+    return Alike(
+        str(item["name"]), str(item.get("about") or ""), share, "" if at is None else line, at
+    )
 
 
 def _training(value: Json, path: Path) -> Json:

@@ -58,7 +58,8 @@ class Forest:
             "Share of the margin's change, with 95\u00a0% question bootstrap intervals, on "
             "questions that chose nothing: 0 is the early model, 1 the late one. Filled: what the "
             "change does. Hollow: its control. Diamond: what the other direction does. A change "
-            f"counts where its interval lies above nothing and above its control.{edge}"
+            "counts where its interval lies above nothing, above its control, and above what one "
+            f"more random draw of that may do (a column of the table of answers).{edge}"
         )
 
 

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from critical_phase.reports.causes_columns import columns
+from critical_phase.reports.causes_pairs import pair_tables
 from critical_phase.reports.causes_rest import generation_tables, training_tables
-from critical_phase.reports.causes_shapes import Answer, Causes, Cell, Share
-from critical_phase.reports.elements import Column, Map, Measure, Table
+from critical_phase.reports.causes_shapes import Answer, Causes, Cell, Pairs, Share
+from critical_phase.reports.elements import Map, Measure, Table
 from critical_phase.reports.text import visible
 
 MEASURE = "interventions"
@@ -22,6 +24,7 @@ ANSWER = (
     ("control", "Control", "text"),
     ("control_share", "Control's share", "number"),
     ("control_interval", "Its interval", "number"),
+    ("control_another", "One more draw of it", "number"),
     ("opposite", "Other direction", "number"),
     ("opposite_interval", "Its interval", "number"),
     ("exploratory", "Share where it was chosen", "number"),
@@ -44,13 +47,14 @@ def as_measure(found: Causes) -> Measure:
     maps = [item for answer in found.answers for item in _donor_maps(answer, found)]
     cells = [_cell_table(answer, found) for answer in found.answers if answer.cells]
     tables = [_answer_table(found), _point_table(found)] if found.answers else []
-    tables += [*training_tables(found.trainings), *generation_tables(found.generations), *cells]
+    tables += [*training_tables(found.trainings), *generation_tables(found.generations)]
+    tables += [*pair_tables(found), *cells]
     return Measure(
         measure=MEASURE,
         title="Interventions",
         about="Share = sum (m_changed - m_early) / sum (m_late - m_early) over questions, m being "
         "the margin: 0 is the early model, 1 the late one."
-        if found.answers
+        if found.answers or found.pairs
         else "",
         reference="",
         settings={},
@@ -62,7 +66,7 @@ def as_measure(found: Causes) -> Measure:
     )
 
 
-def suffix(answer: Answer, found: Causes) -> str:
+def suffix(answer: Answer | Pairs, found: Causes) -> str:
     """Tell answers of several settings apart in titles; nothing where there is one."""
     own = answer.setting
     return f", {own.early} to {own.late}" if len(found.settings) > 1 else ""
@@ -126,7 +130,7 @@ def _answer_table(found: Causes) -> Table:
         "KL(changed || early) on neutral text; accuracy of the changed model; ratios of single "
         "questions are of those that moved by more than a tenth of the mean."
     )
-    return Table("answers", "Every answer", caption, _columns(ANSWER), rows)
+    return Table("answers", "Every answer", caption, columns(*ANSWER), rows)
 
 
 def _answer_row(answer: Answer) -> tuple[Any, ...]:
@@ -136,7 +140,7 @@ def _answer_row(answer: Answer) -> tuple[Any, ...]:
     elsewhere = [_does(answer, one.get("share")) for one in raw.get("elsewhere") or ()]
     return (
         answer.plan, answer.about, answer.verb, *_two(answer.share), answer.control,
-        *_two(answer.control_share), *_two(answer.opposite),
+        *_two(answer.control_share), raw.get("control_another"), *_two(answer.opposite),
         _does(answer, exploratory.get("share")), effect.get("accuracy"), _middle(answer),
         max((share for share in elsewhere if share is not None), default=None),
         (drift.get("cell") or {}).get("mean"), (drift.get("late") or {}).get("mean"),
@@ -168,7 +172,7 @@ def _point_table(found: Causes) -> Table:
         for point in answer.points
     )
     caption = "The seven points of the word cause, for every answer."
-    return Table("points", "The seven points of every answer", caption, _columns(heads), rows)
+    return Table("points", "The seven points of every answer", caption, columns(*heads), rows)
 
 
 def _cell_table(answer: Answer, found: Causes) -> Table:
@@ -188,11 +192,7 @@ def _cell_table(answer: Answer, found: Causes) -> Table:
         "where the late model was changed (noise), 1 minus it is what was taken away."
     )
     title = visible(f"Every cell of {answer.intervention}{suffix(answer, found)}")
-    return Table(f"cells {answer.name}", title, caption, _columns(heads), rows)
-
-
-def _columns(heads: Sequence[tuple[str, str, str]]) -> tuple[Column, ...]:
-    return tuple(Column(key, label, "", kind) for key, label, kind in heads)
+    return Table(f"cells {answer.name}", title, caption, columns(*heads), rows)
 
 
 def _two(share: Share | None) -> tuple[float | None, list[float] | None]:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from critical_phase.reports import causes_pairs
 from critical_phase.reports.causes_measure import suffix
-from critical_phase.reports.causes_shapes import Answer, Causes, Share
+from critical_phase.reports.causes_shapes import Answer, Causes, Pairs, Share
 from critical_phase.reports.style import slug
 
 SETS = (
@@ -34,15 +35,16 @@ class Plot:
     x_name: str
     lines: tuple[Line, ...]
     band: Share | None
-    """The random control, drawn across."""
+    """Drawn across: the random control, or every layer at once."""
     band_name: str
     caption: str
 
 
 def plots(found: Causes) -> tuple[Plot, ...]:
-    """Make the plots that the answers of a run allow: layers first, then doses."""
+    """Make the plots that the files of a run allow: layers first, then pairs, then doses."""
     layers = [plot for answer in found.answers for plot in _layers(answer, found)]
-    return (*layers, *(_doses(answer, found) for answer in found.answers if answer.doses))
+    doses = [_doses(answer, found) for answer in found.answers if answer.doses]
+    return (*layers, *(plot for one in found.pairs for plot in _pairs(one, found)), *doses)
 
 
 def plot_rows(plot: Plot) -> Iterable[tuple[Any, ...]]:
@@ -83,6 +85,20 @@ def _layer_line(answer: Answer, kind: str, label: str) -> Line:
         and "module" not in cell.axes
     ]
     return Line(label, tuple(sorted(points, key=lambda point: point[0])))
+
+
+def _pairs(one: Pairs, found: Causes) -> Iterable[Plot]:
+    lines = tuple(Line(label, points) for label, points in causes_pairs.by_layer(one))
+    if lines:
+        yield Plot(
+            slug(f"interventions pairs {one.name}"),
+            f"{causes_pairs.title(one)}{suffix(one, found)}",
+            "layer",
+            lines,
+            causes_pairs.everywhere(one),
+            "after every layer",
+            causes_pairs.caption(one),
+        )
 
 
 def _doses(answer: Answer, found: Causes) -> Plot:

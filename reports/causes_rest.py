@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from critical_phase.reports.causes_columns import columns
 from critical_phase.reports.causes_shapes import MET, Json
-from critical_phase.reports.elements import Column, Table
+from critical_phase.reports.elements import Table
 from critical_phase.reports.text import visible
 
 
@@ -12,18 +13,18 @@ def training_tables(tests: Sequence[Json]) -> list[Table]:
     """List the training-time tests: what was withheld, and what became of the jump."""
     if not tests:
         return []
-    columns = (
-        Column("about", "Withheld in training", "", "text"),
-        Column("kind", "The jump", "", "text"),
-        Column("tau", "Its step then", "", "number"),
-        Column("tau_interval", "95 % interval", "", "number"),
-        Column("share", "Share missing", "", "number"),
-        Column("interval", "Its interval", "", "number"),
-        Column("control", "Control", "", "text"),
-        Column("control_kind", "The jump with it", "", "text"),
-        Column("control_share", "Share missing with it", "", "number"),
-        Column("met", "Point 6", "", "text"),
-        Column("why", "Why", "", "text"),
+    heads = columns(
+        ("about", "Withheld in training", "text"),
+        ("kind", "The jump", "text"),
+        ("tau", "Its step then", "number"),
+        ("tau_interval", "95 % interval", "number"),
+        ("share", "Share missing", "number"),
+        ("interval", "Its interval", "number"),
+        ("control", "Control", "text"),
+        ("control_kind", "The jump with it", "text"),
+        ("control_share", "Share missing with it", "number"),
+        ("met", "Point 6", "text"),
+        ("why", "Why", "text"),
     )
     caption = (
         "Trainings in which a component was held still, or taken out, while the jump would form, "
@@ -32,7 +33,7 @@ def training_tables(tests: Sequence[Json]) -> list[Table]:
         "over seeds."
     )
     rows = tuple(_training_row(test) for test in tests)
-    return [Table("training", "Without it in training", caption, columns, rows)]
+    return [Table("training", "Without it in training", caption, heads, rows)]
 
 
 def _training_row(test: Json) -> tuple[Any, ...]:
@@ -53,13 +54,13 @@ def generation_tables(summaries: Sequence[Json]) -> list[Table]:
             f"generation {at} step {one.get('step')}",
             visible(f"Free answers at step {one.get('step')}"),
             _generation_caption(one),
-            (
-                Column("way", "Way", "", "text"),
-                Column("right", "Right", "", "number"),
-                Column("interval", "95 % interval", "", "number"),
-                Column("wrong", "Wrong", "", "number"),
-                Column("at_limit", "Ran into the limit", "", "number"),
-                Column("chosen", "Strength chosen", "", "text"),
+            columns(
+                ("way", "Way", "text"),
+                ("right", "Right", "number"),
+                ("interval", "95 % interval", "number"),
+                ("wrong", "Wrong", "number"),
+                ("at_limit", "Ran into the limit", "number"),
+                ("chosen", "Strength chosen", "text"),
             ),
             tuple(_way_row(way) for way in one["ways"]),
         )

@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 SHORT = {True: "met", False: "no", None: "open"}
 """State of a point in a narrow column."""
-MET = {True: ("✓", "met"), False: ("✕", "not met"), None: ("·", "nobody looked")}
+MET = {True: ("✓", "met"), False: ("✕", "not met"), None: ("·", "open")}
 """State of a point -> its sign and its words, so that colour never stands alone."""
 
 
@@ -51,7 +51,7 @@ class Point:
     number: int
     asks: str
     met: bool | None
-    """None where nobody looked."""
+    """None where nobody looked, or where what was found does not settle it."""
     found: str
 
     @property
@@ -164,6 +164,34 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """A late and an early model changed alike, and what is left, or seen, of the change."""
+
+    name: str
+    about: str
+    share: Share
+    line: str
+    """Which line of a figure it belongs to; empty where it has no layer."""
+    layer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All of one file."""
+
+    file: str
+    intervention: str
+    setting: Setting
+    pairs: tuple[Alike, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its file without the ending."""
+        return self.file.removesuffix(".json")
+
+
+@dataclass(frozen=True, slots=True)
 class Causes:
     """All that interventions of a run found."""
 
@@ -172,11 +200,14 @@ class Causes:
     """Training-time tests, one file each."""
     generations: tuple[Json, ...] = ()
     """Summaries of free answers, one file per step."""
+    pairs: tuple[Pairs, ...] = ()
+    """Models that were changed alike, one entry per file that has any."""
 
     @property
     def settings(self) -> tuple[Setting, ...]:
         """Every setting once, in the order of the files."""
-        return tuple(dict.fromkeys(answer.setting for answer in self.answers))
+        own = [answer.setting for answer in self.answers]
+        return tuple(dict.fromkeys([*own, *(one.setting for one in self.pairs)]))
 
     @property
     def best(self) -> Answer | None:

@@ -13,11 +13,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from critical_phase.reports.elements import Curve, Map, Numbers
 from critical_phase.reports.panels import ROW_NAMES, Chart, MapFigure, panel_title
 from critical_phase.reports.style import PRINT, layer_colour, line_style, palette_name
-from critical_phase.reports.svg_cells import short_cells
+from critical_phase.reports.svg_cells import short_cells, short_dots
 
 RASTER_ABOVE = 2000
 """Cells above which a map is drawn as an image inside the SVG."""
@@ -77,7 +79,7 @@ def maps_svg(figure: MapFigure) -> str:
             bar.ax.tick_params(length=2)
         if len(figure.maps) > 1:
             canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=11)
-        return short_cells(svg_of(canvas, figure.id))
+        return short_dots(short_cells(svg_of(canvas, figure.id)))
 
 
 def _finish(figure: Figure, axes: Axes, rows: int, *, wide: bool) -> None:
@@ -178,8 +180,25 @@ def _draw_map(axes: Axes, item: Map, figure: MapFigure) -> matplotlib.cm.ScalarM
     if item.row_name == "layer":
         axes.invert_yaxis()
     axes.collections[0].set(edgecolor="face", linewidth=0.4)  # no white seams between cells
+    if figure.diverging:
+        below_zero(axes, values)
     mesh: matplotlib.collections.QuadMesh = axes.collections[0]  # type: ignore[assignment]
     return mesh
+
+
+def below_zero(axes: Axes, values: np.ndarray) -> None:
+    """Dot the cells below zero: in grey both ends of a signed scale look alike."""
+    corners: list[tuple[float, float]] = []
+    for row, line in enumerate(values):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], line < 0, [False]]).astype(int)))
+        for start, end in edges.reshape(-1, 2):
+            corners += [(start, row), (end, row), (end, row + 1), (start, row + 1), (start, row)]
+    if corners:
+        moves = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * (len(corners) // 5)
+        axes.add_patch(
+            PathPatch(Path(corners, moves), fill=False, hatch="....", edgecolor="#00000080",
+                      linewidth=0)
+        )  # fmt: skip
 
 
 def _panel_height(item: Map) -> float:

@@ -5,6 +5,7 @@ from html import escape
 from critical_phase.reports import figures
 from critical_phase.reports.answer import Answer
 from critical_phase.reports.elements import Curve, Map, Table
+from critical_phase.reports.map_svg import map_svg
 from critical_phase.reports.panels import charts, map_figures
 from critical_phase.reports.tables import View, table_view
 from critical_phase.reports.text import scrub, visible
@@ -22,7 +23,7 @@ def chart_html(curve: Curve, jump: figures.Jump | None) -> str:
 def map_html(item: Map) -> str:
     """Draw one map with its caption."""
     (figure,) = map_figures("map", (item,))
-    return _figure(figures.maps_svg(figure), f"{figure.caption} {figure.facts}")
+    return _figure(map_svg(figure, None), f"{figure.caption} {figure.facts}")
 
 
 def table_html(table: Table) -> str:

@@ -19,7 +19,7 @@ from critical_phase.reports.causes_file import with_causes
 from critical_phase.reports.elements import TokenView
 from critical_phase.reports.load import Results, load_results
 from critical_phase.reports.order import order_of_changes
-from critical_phase.reports.panels import ROW_NAMES, panel_title
+from critical_phase.reports.panels import KIND_WORDS, ROW_NAMES, panel_title
 from critical_phase.reports.provenance import analysed_by, collection_warnings, provenance
 from critical_phase.reports.section import Section
 from critical_phase.reports.sections import grouped, sections
@@ -27,8 +27,8 @@ from critical_phase.reports.style import limits_text, number, slug
 from critical_phase.reports.text import dedent, scrub, visible
 
 SCRIPTS = (
-    "state.js", "room.js", "panels.js", "charts.js", "maps.js", "grid.js", "ridges.js", "tokens.js",
-    "report.js",
+    "state.js", "room.js", "panels.js", "charts.js", "maps.js", "grid.js", "ridges.js",
+    "squares.js", "trail.js", "tokens.js", "report.js",
 )  # fmt: skip
 """Our own scripts, joined in this order."""
 
@@ -159,6 +159,7 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "row_names": ROW_NAMES,
+        "kind_words": KIND_WORDS,
         "views": views,
         "limits_text": limits_text,
         "map_key": payload.map_key,

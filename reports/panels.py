@@ -23,7 +23,20 @@ ROW_NAMES = {
     "size": "size of the change",
     "margin": "margin (nats)",
     "question": "question",
+    "pair": "pair of layers",
+    "direction": "direction",
 }
+
+KINDS = {"margin": "ridges", "pair": "squares", "direction": "trail"}
+"""Kind of rows -> what a figure of them is; of any other, a map of rows by steps."""
+
+KIND_WORDS = {
+    "map": "Heat map",
+    "ridges": "Ridges",
+    "squares": "Layers by layers",
+    "trail": "Path",
+}
+"""What a figure is called to those who cannot see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +74,26 @@ class MapFigure:
     controls: tuple[str, ...]
 
     @property
+    def kind(self) -> str:
+        """How it is drawn: `map`, `ridges`, `squares` or `trail`."""
+        return KINDS.get(self.maps[0].row_name, "map")
+
+    @property
     def ridges(self) -> bool:
         """Whether its rows are bins of a distribution, drawn as one ridge per step."""
-        return self.maps[0].row_name == "margin"
+        return self.kind == "ridges"
+
+    @property
+    def gaps(self) -> bool:
+        """Whether a cell has no value."""
+        return any(v is None for item in self.maps for row in item.values for v in row)
 
     @property
     def wide(self) -> bool:
         """Whether one head has several maps, which need the whole width."""
         heads = [item.head for item in self.maps]
-        return any(heads.count(head) > 1 for head in heads)
+        alone = self.kind == "squares" or (self.kind == "trail" and len(heads) > 1)
+        return alone or any(heads.count(head) > 1 for head in heads)
 
 
 def charts(measure: str, curves: Sequence[Curve]) -> tuple[Chart, ...]:

@@ -178,7 +178,7 @@ def _curve(curve: Curve, rank: int, layers: Sequence[int], rows: dict[Row, Json]
 
 
 def _map(figure: MapFigure, item: Map, *, coarse: bool) -> Json:
-    exact = not coarse
+    exact = not coarse or figure.kind == "trail"  # a place in a plane needs more than 255 levels
     return {
         "title": item.title,
         "unit": item.unit,

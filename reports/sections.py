@@ -192,6 +192,12 @@ SECTIONS = (
         "minimum at all.",
     ),
     (
+        "curvature",
+        "Fisher trace and sharpness",
+        "How strongly the answers depend on the adapted weights, and how curved the training loss "
+        "is.",
+    ),
+    (
         "weight_spaces",
         "Spaces and turns of the updates",
         "Which directions the updates write to, whether both heads use the same ones, and where "

@@ -7,6 +7,7 @@ _CELL = re.compile(
     r' clip-path="(url\([^)]*\))"'
     r' style="fill: (?:(#\w+); stroke: \6; stroke-width: ([\d.]+)|none)"/>'
 )
+_PATTERN = re.compile(r'<pattern id="([^"]*)"[^>]*>.*?</pattern>', re.DOTALL)
 _MESH = re.compile(r'(<g id="[^"]*QuadMesh_\d+")>((?:(?!</g>).)*)</g>', re.DOTALL)
 
 
@@ -19,6 +20,19 @@ def short_cells(svg: str) -> str:
         svg: What matplotlib wrote.
     """
     return _MESH.sub(_short_mesh, svg)
+
+
+def short_dots(svg: str) -> str:
+    """Write the pattern of dots as one dot that repeats: matplotlib draws 2,000 of them.
+
+    Args:
+        svg: What matplotlib wrote, with no pattern but dots.
+    """
+    return _PATTERN.sub(
+        r'<pattern id="\1" patternUnits="userSpaceOnUse" width="4" height="4">'
+        '<circle cx="2" cy="2" r="0.5" fill-opacity="0.6"/></pattern>',
+        svg,
+    )
 
 
 def _short_mesh(mesh: re.Match[str]) -> str:

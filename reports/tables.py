@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ ORDERS = {"with": ": with it", "unresolved": ": order not resolved"}
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 12, 24, 150
 """Size above which a table of an analysis starts folded."""
+
+NUMBERS = re.compile(r"[\d.]+(, [\d.]+){1,7}")
+"""A short list of numbers."""
 
 MOST_SHOWN = 200
 """Rows of one table on a page; the CSV beside it has all."""
@@ -217,4 +221,7 @@ def _cell(value: Any, kind: str) -> Cell:
         return Cell(text, value, number=True)
     if value is None:
         return Cell(NONE, None, number=kind != "text")
-    return Cell(str(value), str(value))
+    text = str(value)
+    if NUMBERS.fullmatch(text):
+        text = text.replace(" ", "\u00a0")  # "1, 2, 4" stays on one line
+    return Cell(text, str(value))

@@ -31,3 +31,14 @@ def placed(page: Any, place: Any) -> dict[str, float]:
 
 def picture(page: Any, selector: str) -> str:
     return str(page.evaluate("s => document.querySelector(s).toDataURL()", selector))
+
+
+def violations(page: Any) -> list[tuple[str, list[str]]]:
+    """List the WCAG 2.2 AA rules that a page breaks, with the places."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-playwright")
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = axe.Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}}).response
+    return [
+        (item["id"], [str(node["target"]) for node in item["nodes"]])
+        for item in found["violations"]
+    ]

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.intervention_claim import Asked, Beside, Claim, claim
+from critical_phase.analysis.intervention_claim import Beside, Claim, claim
 from critical_phase.analysis.intervention_effect import Number, effect, moved
 from critical_phase.analysis.intervention_frame import Frame
 from critical_phase.analysis.thresholds import CARRIES
 from critical_phase.checkpoints import PROMPTS, Question
 from critical_phase.checkpoints.organism import World
 from critical_phase.checkpoints.organism.tokenizer import build_tokenizer
-from critical_phase.cli.intervene_inputs import rows_of_plan
+from critical_phase.cli.intervene_results import asked_of
+from critical_phase.cli.plan_rows import rows_of_plan
 from critical_phase.probes import Plan, make_plan
 from critical_phase.probes.interventions import (
     Bench,
@@ -109,18 +110,7 @@ class Stage:
         return Answers(self.frame, lab, outcome, claims)
 
     def _claim(self, lab: Lab, head: Headline, scores: Mapping[str, np.ndarray]) -> Claim:
-        doses = tuple((float(lab.cells[name].axes["dose"]), name) for name in head.doses)
-        asked = Asked(
-            head.about,
-            head.cell,
-            head.control,
-            head.controls,
-            head.lost,
-            head.opposite,
-            head.elsewhere,
-            doses,
-        )
-        return claim(self.frame, scores, asked, Beside())
+        return claim(self.frame, scores, asked_of(lab, head), Beside())
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +166,13 @@ class Answers:
 
 
 def reproduces(one: Claim) -> bool:
-    """Say whether more than the tool's threshold comes, more than by chance, and by dose."""
-    least = max(CARRIES, one.control_effect.share.interval[1])
+    """Say whether more than the tool's threshold comes, more than by chance, and by dose.
+
+    By chance is, as for the tool, what one more random draw may bring, and not their mean alone.
+    """
+    control = one.control_effect
+    another = control.share.interval if control.another is None else control.another
+    least = max(CARRIES, control.share.interval[1], another[1])
     return one.effect.share.interval[0] > least and one.doses is not None and one.doses.monotone
 
 

@@ -101,7 +101,34 @@ def similarity_measure() -> Json:
     values = np.array([item["value"] for item in shifts if item["head"] == "negative"])
     maps.append(heat("displacement.negative", "Displacement by step, negative head", "layer",
                      LAYERS, values, unit="nats"))  # fmt: skip
+    maps += [layer_pairs(head) for head in HEADS]
     return measure("similarity", "Similarity", maps=maps, curves=shifts)
+
+
+def layer_pairs(head: str) -> Json:
+    """Neighbouring layers are alike; those two apart part at the jump, in one head alone."""
+    names = [f"{one} and {two}" for i, one in enumerate(LAYERS) for two in LAYERS[: i + 1]]
+    gaps = [i - j for i in range(len(LAYERS)) for j in range(i + 1)]
+    late = np.array(STEPS) >= JUMP if head == "negative" else np.zeros(len(STEPS))
+    rows = np.array([np.exp(-gap * (0.2 + 0.2 * late * (gap > 1))) for gap in gaps])
+    return heat(f"cka_layers.{head}", f"CKA between layers, {head} head", "pair", names,
+                np.round(rows, 4), unit="CKA", range=[0, 1])  # fmt: skip
+
+
+def path_of(head: str) -> Json:
+    """A path that bends, beside a walk that is an arc."""
+    share = np.array(STEPS) / STEPS[-1]
+    rows = np.array([10 * share - 5, 4 * share**2 - 2, np.cos(np.pi * share),
+                     0.5 * np.cos(2 * np.pi * share)])  # fmt: skip
+    names = [
+        "direction 1 (80 % of variance)",
+        "direction 2 (12 % of variance)",
+        "random walk, direction 1 (61 % of variance)",
+        "random walk, direction 2 (15 %)",
+    ]
+    return heat(f"lora_path.{head}", f"Path of the update, {head} head", "direction", names,
+                np.round(rows, 4), unit="norm of dW", diverging=True, n=None, interval=None,
+                control=f"A random walk is an arc too ({head}).")  # fmt: skip
 
 
 def small_measures(rng: np.random.Generator) -> list[Json]:
@@ -118,7 +145,7 @@ def small_measures(rng: np.random.Generator) -> list[Json]:
     return [
         measure("attention", "Attention", maps=attention),
         measure("sparsity", "Sparsity", maps=[signed], tables=[long_table()]),
-        measure("weights", "Weights", curves=norm),
+        measure("weights", "Weights", curves=norm, maps=[path_of(head) for head in HEADS]),
         measure("changes", "Changes"),
         margins_measure(rng),
         measure("tokens", "Tokens", tokens=[tokens_view(0), tokens_view(1)]),

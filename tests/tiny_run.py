@@ -1,6 +1,7 @@
 """Questions in the words of the tiny model, and what a command printed."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,15 @@ class Outcome:
 
 
 Probe = Callable[..., Outcome]
+
+
+def copy_scored(run: Path, target: Path) -> Path:
+    """Copy what is trained and scored of a run, so that a test may add to it and break it."""
+    for name in ("heads", "questions", "scores"):
+        shutil.copytree(run / name, target / name)
+    for name in ("run.json", "plan.csv"):
+        shutil.copy(run / name, target)
+    return target
 
 
 def write_lines(path: Path, questions: list[dict[str, object]]) -> Path:

@@ -20,6 +20,7 @@ CHOSEN = (
     "curves-accuracy", "curves-margin", "margins-margin-shares-map", "margins-question-margin-map",
     "difficulty-accuracy-stratum", "weight-sweep-weight-accuracy-map", "decomposition-gain",
     "linear-probes-probe-top1-map", "step-transfer-probe-carried-map", "similarity-cka-steps-map",
+    "similarity-cka-layers-map", "weights-lora-path-map",
     "similarity-displacement-map", "similarity-constant-shift-map", "attention-attention-js-map",
     "sparsity-sparsity-hoyer-map", "sparsity-difficulty-sparsity-difficulty",
     "weights-lora-norm", "weights-lora-cosine-last", "side-effects-gradient-norm",

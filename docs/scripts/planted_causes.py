@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from planted_cases import Marked, Nothing, Placed, mark_case, null_case, place_case
 from planted_marks import SETTINGS, IdleMarks, sibling, told_by_marks
 
+from critical_phase.analysis.intervention_claim import Claim
 from critical_phase.analysis.intervention_effect import Number
 from critical_phase.checkpoints.organism import World
 from critical_phase.errors import FitError
@@ -50,6 +51,13 @@ def written(one: Number) -> str:
     return f"{one.value:.2f} [{one.interval[0]:.2f}, {one.interval[1]:.2f}]"
 
 
+def random(one: Claim) -> str:
+    """Write a random control, and how much one more draw of it may do."""
+    control = one.control_effect
+    more = "" if control.another is None else f", one to {control.another[1]:.2f}"
+    return f"{written(control.share)}{more}"
+
+
 def mark_row(seed: int, name: str, case: Marked, *, idle: bool) -> str:
     """One line of the first table."""
     mark, vector = case.mark, case.vector
@@ -63,10 +71,10 @@ def mark_row(seed: int, name: str, case: Marked, *, idle: bool) -> str:
         written(case.itself),
         f"{layer}, {dose}",
         written(mark.effect.share),
-        written(mark.control_effect.share),
+        random(mark),
         taken,
         written(vector.effect.share),
-        written(vector.control_effect.share),
+        random(vector),
         "reproduces" if case.said else "does not",
         "right" if case.said != idle else "**wrong**",
     ]
@@ -98,7 +106,7 @@ def null_row(seed: int, draw: int, case: Nothing) -> str:
     if not case.claims:
         return f"null | {seed} | {draw} | not told from 0 | refused | refused | refused | 0 |"
     parts = [
-        f"{written(one.effect.share)}, random {written(one.control_effect.share)}"
+        f"{written(one.effect.share)}, random {random(one)}"
         f"{' **found**' if name in case.alarms else ''}"
         for name, one in case.claims.items()
     ]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from critical_phase.errors import CheckpointError
 from critical_phase.probes.hooks import Hook, Hooks
+from critical_phase.probes.interventions.linear_module import linear_module
 from critical_phase.probes.interventions.sources import Update, as_tensors
 
 _Factors = tuple[np.ndarray, np.ndarray, float]
@@ -59,7 +60,7 @@ class _Module:
     """One adapted module, with the factors of every model that changes it."""
 
     def __init__(self, model: Any, name: str, updates: Sequence[_Factors | None]) -> None:
-        self._module, self._name = _linear(model, name), name
+        self._module, self._name = linear_module(model, name), name
         self._x = torch.empty(0)
         rows, columns = _size(self._module)
         self._parts: list[tuple[Tensor, ...] | None] = []
@@ -105,19 +106,6 @@ class _Module:
         pieces = zip(y.chunk(len(self._parts)), made, strict=True)
         both = [piece if new is None else (piece + new).to(y.dtype) for piece, new in pieces]
         return torch.cat(both)
-
-
-def _linear(model: Any, name: str) -> Any:
-    try:
-        module = model.get_submodule(name)
-    except AttributeError as error:
-        raise CheckpointError(
-            f"the base model has no module {name}",
-            fix="give the model that the adapter was trained on",
-        ) from error
-    if type(module).__name__ not in ("Linear", "Conv1D"):
-        raise CheckpointError(f"{name} is a {type(module).__name__}, not a linear map")
-    return module
 
 
 def _size(module: Any) -> tuple[int, int]:

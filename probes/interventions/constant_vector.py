@@ -40,6 +40,7 @@ class ConstantVector:
 
     def run(self, lab: Lab) -> Outcome:
         """Fit on the questions that choose, choose layer and scope there, and add controls."""
+        lab.check("ranks", lines=("doses",))
         shifts = mean_shifts(lab.bench, lab.pre, lab.post, lab.exploratory)
         layers = range(lab.bench.sites.layers)
         made: dict[tuple[str, int], Cell] = {}
@@ -64,8 +65,8 @@ class ConstantVector:
         mu = steps if layer == EVERY else {layer: means[layer]}
         others = [made[scope, one] for one in (*layers, EVERY) if one != layer]
         back = _taken(lab, scope, layer, mu)
-        controls = [_random(lab, scope, layer, mu, i) for i in range(int(lab.numbers("draws")[0]))]
-        doses = [_dose(lab, scope, layer, mu, dose) for dose in lab.numbers("doses")]
+        controls = [_random(lab, scope, layer, mu, i) for i in range(lab.draws)]
+        doses = [_dose(lab, scope, layer, mu, dose) for dose in lab.doses()]
         last = layers[-1] if layer == EVERY else layer
         own = {part: shifts.mean(last, (part,)) for part in kinds}
         lab.measure(back, *others, *controls, *doses, _by_kind(lab, scope, last, own))
@@ -76,7 +77,9 @@ class ConstantVector:
             f"one vector (norm {size:.3g}), the mean shift of other questions {_after(layer)} at"
             f" {scope.replace('_', ' ')}, in place of the update",
             made[scope, layer].name,
-            "random vectors of the same norm",
+            "random vectors of the same norm, together turned in one random way,"
+            if layer == EVERY
+            else "random vectors of the same norm",
             tuple(one.name for one in controls),
             for_verdicts=True,
             opposite=back.name,
@@ -147,6 +150,26 @@ class Projected:
         return change(bench.sites, {self._site: add})
 
 
+def turned(vectors: Mapping[int, Tensor], rng: np.random.Generator) -> dict[int, Tensor]:
+    """Turn vectors in a random way that keeps every length and every angle between them.
+
+    Vectors that are added up block by block then come to sums of the same lengths too, which
+    vectors drawn one by one do not.
+    """
+    columns = torch.stack([one.double() for one in vectors.values()], dim=1)
+    _, within = _frame(columns)
+    drawn = torch.from_numpy(rng.standard_normal((len(columns), len(within))))
+    made = _frame(drawn)[0] @ within
+    return dict(zip(vectors, made.unbind(1), strict=True))
+
+
+def _frame(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return orthonormal columns and what they are made up with; the first keeps its direction."""
+    axes, within = torch.linalg.qr(columns)
+    sign = torch.where(within.diagonal() < 0, -1.0, 1.0).to(axes)
+    return axes * sign, sign[:, None] * within
+
+
 def _shift(scope: str, vectors: Mapping[int, Tensor], factor: float = 1.0) -> Shift:
     own = {layer: factor * vector for layer, vector in vectors.items()}
     return Shift({layer: dict.fromkeys(KINDS[scope], one) for layer, one in own.items()})
@@ -174,8 +197,7 @@ def _taken(lab: Lab, scope: str, layer: int, mu: Mapping[int, Tensor]) -> Cell:
 
 def _random(lab: Lab, scope: str, layer: int, mu: Mapping[int, Tensor], draw: int) -> Cell:
     rng = np.random.default_rng([lab.seed, 23, draw])
-    other = {at: torch.from_numpy(rng.standard_normal(one.numel())) for at, one in mu.items()}
-    sized = {at: other[at] * (one.norm() / other[at].norm()) for at, one in mu.items()}
+    sized = turned(mu, rng)
     about = f"adding a random vector of the same norm {_after(layer)}, draw {draw}"
     axes = _axes("control", scope, layer, draw=draw)
     return Cell(f"control/{scope}/{layer}/{draw}", about, lab.pre, _shift(scope, sized), axes)
@@ -197,7 +219,7 @@ def _ranks(lab: Lab, scope: str, layer: int) -> list[Cell]:
     """Give the early model each slot's own shift, cut down to a few directions."""
     found = main_directions(lab.bench, lab.pre, lab.post, layer, KINDS[scope], lab.exploratory)
     cells = []
-    for rank in (int(one) for one in lab.numbers("ranks")):
+    for rank in lab.counts("ranks"):
         edit = Projected(lab.post, layer, scope, found[:, :rank])
         axes = _axes("rank", scope, layer, rank=rank)
         about = f"every slot's own shift after layer {layer} in {rank} directions"

@@ -53,6 +53,9 @@ class Headline:
     """Cells with an axis `dose`."""
     layers: tuple[int, ...] = ()
     """Blocks that the cell changes; empty for all of them."""
+    adapters: bool = False
+    """Whether what is changed there are the adapters, which training can hold still: a state after
+    a block is made by all blocks before it."""
 
 
 @dataclass(frozen=True, slots=True)

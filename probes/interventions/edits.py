@@ -39,6 +39,11 @@ class Site:
     layer: int
 
 
+def has(sites: Sites, name: str) -> bool:
+    """Tell whether a model has a kind of site: a mixture of experts has no last map of one MLP."""
+    return name == "resid" or bool({"attn": sites.attention, "mlp": sites.mlp_out}.get(name))
+
+
 def change(sites: Sites, wanted: Mapping[Site, Callable[[Tensor], Tensor | None]]) -> Hooks:
     """Hang functions on sites; the tensor that one returns takes the place of what was there.
 
@@ -98,5 +103,6 @@ def _hook(sites: Sites, site: Site, function: Callable[[Tensor], Tensor | None])
         return Hook(modules[site.layer], "output", function)
     raise ConfigError(
         f"the model has no site {site.name!r} in layer {site.layer}",
-        fix=f"choose from {', '.join(SITES)} and layers up to {sites.layers - 1}",
+        fix=f"choose from {', '.join(s for s in SITES if has(sites, s))} and layers up to"
+        f" {sites.layers - 1}",
     )

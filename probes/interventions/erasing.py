@@ -32,6 +32,7 @@ def erase(lab: Lab, asked: Asked) -> tuple[Outcome, int]:
     Returns:
         The answer, and the layer that was chosen on the questions that choose.
     """
+    lab.check(lines=("doses",))
     choices = (*sorted(asked.erasers), EVERY)
     late = {layer: _erased(lab, asked, "late", layer) for layer in choices}
     early = {layer: _erased(lab, asked, "early", layer) for layer in choices}
@@ -39,8 +40,8 @@ def erase(lab: Lab, asked: Asked) -> tuple[Outcome, int]:
     lab.measure(*early.values())
     best = choices[int(np.nanargmin(shares))]
     given = _given(lab, asked, best)
-    controls = [_random(lab, asked, best, i) for i in range(int(lab.numbers("draws")[0]))]
-    doses = [_dose(lab, asked, best, dose) for dose in lab.numbers("doses")]
+    controls = [_random(lab, asked, best, i) for i in range(lab.draws)]
+    doses = [_dose(lab, asked, best, dose) for dose in lab.doses()]
     lab.measure(given, *controls, *doses)
     others = [late[layer].name for layer in choices if layer not in (best, EVERY)]
     headline = Headline(

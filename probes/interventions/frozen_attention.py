@@ -4,7 +4,7 @@ The paper's recipe adapts MLPs alone, so attention changes only downstream of th
 whether that change matters, whatever was adapted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from critical_phase.probes.interventions.contract import Cell, Headline, Outcome
 from critical_phase.probes.interventions.grafting import DENOISE, DIRECTIONS, NOISE
 from critical_phase.probes.interventions.lab import Lab
 from critical_phase.probes.interventions.patterns import Heads, Patterns, read_patterns
+from critical_phase.probes.interventions.random_patterns import RandomPatterns
 from critical_phase.probes.interventions.slot_kinds import chosen_slots
 
 Place = tuple[int, int]
@@ -27,10 +28,11 @@ class FrozenAttention:
 
     name: ClassVar[str] = "frozen_attention"
     about: ClassVar[str] = "early attention patterns in the late model, and late ones in the early"
-    options: ClassVar[Mapping[str, str]] = {"sets": "layer,head"}
+    options: ClassVar[Mapping[str, str]] = {"sets": "layer,head", "draws": "5"}
 
     def run(self, lab: Lab) -> Outcome:
         """Measure all heads together, the most and the least moved, each layer and each head."""
+        lab.check()
         moved = _movement(lab)
         heads = moved.shape[1]
         order = [divmod(int(i), heads) for i in np.argsort(-moved, axis=None, kind="stable")]
@@ -56,35 +58,38 @@ class FrozenAttention:
             for way in DIRECTIONS
             for name, (words, places) in groups.items()
         }
-        lab.measure(*made.values())
+        controls = {
+            way: [_random(lab, way, every, i) for i in range(lab.draws)] for way in DIRECTIONS
+        }
+        lab.measure(*made.values(), *controls[DENOISE], *controls[NOISE])
         note = (
             f"heads moved by {moved.max():.3g} (most, {_named(order[0])}) to {moved.min():.3g}"
             " (least) in total variation of the pattern from question_end on, mean over the"
             " questions that choose"
         )
-        return Outcome((_frozen(made), _grafted(made)), (note,))
+        return Outcome((_frozen(made, controls[NOISE]), _grafted(made, controls[DENOISE])), (note,))
 
 
-def _frozen(made: Mapping[tuple[str, str], Cell]) -> Headline:
+def _frozen(made: Mapping[tuple[str, str], Cell], controls: Sequence[Cell]) -> Headline:
     return Headline(
         "frozen_attention",
         "freezing attention at its early patterns",
         made[NOISE, "all"].name,
-        "freezing the half of the heads that moved least",
-        (made[NOISE, "least"].name,),
+        "moving every row of attention as far at random",
+        tuple(one.name for one in controls),
         lost=True,
         for_verdicts=True,
         opposite=made[DENOISE, "all"].name,
     )
 
 
-def _grafted(made: Mapping[tuple[str, str], Cell]) -> Headline:
+def _grafted(made: Mapping[tuple[str, str], Cell], controls: Sequence[Cell]) -> Headline:
     return Headline(
         "pattern_graft",
         "late attention patterns in the early model",
         made[DENOISE, "all"].name,
-        "late patterns of the half of the heads that moved least",
-        (made[DENOISE, "least"].name,),
+        "moving every row of attention as far at random",
+        tuple(one.name for one in controls),
         for_verdicts=True,
         opposite=made[NOISE, "all"].name,
     )
@@ -108,6 +113,15 @@ def _cell(
         axes["head"] = places[0][1]
     about = f"putting the {when[0]} patterns of {words} into the {when[1]} model"
     return Cell(f"{way}/{name}", about, into, Patterns(of, _by_block(places)), axes)
+
+
+def _random(lab: Lab, way: str, places: list[Place], draw: int) -> Cell:
+    into, of = (lab.pre, lab.post) if way == DENOISE else (lab.post, lab.pre)
+    when = "early" if way == DENOISE else "late"
+    edit = RandomPatterns(of, into, _by_block(places), lab.seed * 1_000_003 + draw)
+    about = f"moving every row of attention of the {when} model as far at random, draw {draw}"
+    axes: dict[str, Value] = {"set": "control", "control": way, "draw": draw}
+    return Cell(f"control/{way}/{draw}", about, into, edit, axes)
 
 
 def _by_block(places: list[Place]) -> Heads:

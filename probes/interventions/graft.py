@@ -37,6 +37,8 @@ class Graft:
     def run(self, lab: Lab) -> Outcome:
         """Measure all sets, both ways; then what speaks for those that were chosen."""
         sets = lab.chosen("sets", SETS)
+        if {"search", "prefix"} & set(sets):
+            lab.check(lines=("doses",))
         cells = [cell for way in DIRECTIONS for kind in sets for cell in _cells(lab, way, kind)]
         lab.measure(*cells, *_map(lab))
         notes: list[str] = []
@@ -45,6 +47,8 @@ class Graft:
             headlines.append(_searched(lab, notes))
         if "prefix" in sets and len(lab.layers) > 1:
             headlines.append(_prefix(lab, notes))
+        elif "prefix" in sets:
+            notes.append("one layer is adapted, so no prefix is short of all layers: none is asked")
         return Outcome(tuple(headlines), tuple(notes))
 
 

@@ -51,8 +51,8 @@ def answer(
     back = graft_cell(lab, NOISE, plan, label, places)
     others = [place for place in lab.places if place not in set(places)]
     elsewhere = [graft_cell(lab, DENOISE, plan, "all other places", others)] if others else []
-    controls = [_random(lab, plan, places, i) for i in range(int(lab.numbers("draws")[0]))]
-    doses = [_dose(lab, plan, places, alpha) for alpha in lab.numbers("doses")]
+    controls = [_random(lab, plan, places, i) for i in range(lab.draws)]
+    doses = [_dose(lab, plan, places, alpha) for alpha in lab.doses()]
     lab.measure(cell, back, *elsewhere, *controls, *doses)
     return Headline(
         plan,
@@ -65,6 +65,7 @@ def answer(
         elsewhere=tuple(one.name for one in elsewhere),
         doses=tuple(one.name for one in doses),
         layers=tuple(sorted({place.layer for place in places})),
+        adapters=True,
     )
 
 

@@ -22,9 +22,10 @@ class Interpolate:
 
     def run(self, lab: Lab) -> Outcome:
         """Measure the line; half way speaks, beside random updates as far from the early one."""
+        lab.check()
         doses = sorted({0.0, HALF, 1.0, *lab.numbers("doses")})
         cells = [_cell(lab, dose) for dose in doses]
-        controls = [_random(lab, i) for i in range(int(lab.numbers("draws")[0]))]
+        controls = [_random(lab, i) for i in range(lab.draws)]
         lab.measure(*cells, *controls)
         half = next(cell for cell in cells if cell.axes["dose"] == HALF)
         headline = Headline(
@@ -34,6 +35,7 @@ class Interpolate:
             "random updates as far from the early one",
             tuple(one.name for one in controls),
             doses=tuple(one.name for one in cells),
+            adapters=True,
         )
         return Outcome((headline,), (), {"line": tuple(one.name for one in cells)})
 

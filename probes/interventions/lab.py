@@ -160,6 +160,61 @@ class Lab:
             )
         return found
 
+    def counts(self, name: str) -> tuple[int, ...]:
+        """Return an option that lists whole numbers from 1 on.
+
+        Raises:
+            ConfigError: One is none.
+        """
+        found = self.numbers(name)
+        if not all(one >= 1 and one == int(one) for one in found):
+            raise ConfigError(
+                f"option {name} is {self.options[name]!r}, not made of whole numbers from 1 on",
+                fix=f"such as --with {name}=5",
+            )
+        return tuple(int(one) for one in found)
+
+    def check(self, *counts: str, lines: tuple[str, ...] = ()) -> None:
+        """Refuse options that are used late before anything is measured.
+
+        Args:
+            counts: Options that list whole numbers from 1 on, beside `draws`.
+            lines: Options that list doses.
+
+        Raises:
+            ConfigError: One cannot be used.
+        """
+        for name in ("draws", *counts):
+            self.counts(name)
+        for name in lines:
+            self.doses(name)
+
+    @property
+    def draws(self) -> int:
+        """How many random draws a control has; two or more say what one more may do.
+
+        Raises:
+            ConfigError: It is no whole number from 1 on.
+        """
+        found = self.counts("draws")
+        if len(found) != 1:
+            raise ConfigError("option draws takes one number", fix="such as --with draws=5")
+        return found[0]
+
+    def doses(self, name: str = "doses") -> tuple[float, ...]:
+        """Return an option that lists doses of one line.
+
+        Raises:
+            ConfigError: There are fewer than two different ones.
+        """
+        found = tuple(dict.fromkeys(self.numbers(name)))
+        if len(found) < 2:
+            raise ConfigError(
+                f"option {name} is {self.options[name]!r}: a line needs two doses or more",
+                fix=f"such as --with {name}=0,0.5,1",
+            )
+        return found
+
     def one(self, name: str, known: tuple[str, ...]) -> str:
         """Return an option that is one of some names.
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from critical_phase.errors import CheckpointError, ConfigError
+from critical_phase.probes.interventions.linear_module import linear_module
 from critical_phase.probes.interventions.sources import Sources, as_tensors
 from critical_phase.probes.interventions.update import State, Terms
 
@@ -77,7 +78,7 @@ class _Weight:
     """One module's weight, its original and the merged ones that were held last."""
 
     def __init__(self, model: Any, name: str) -> None:
-        self._module, self._name = _linear(model, name), name
+        self._module, self._name = linear_module(model, name), name
         self._original: Tensor = self._module.weight.data
         self._turned = type(self._module).__name__ == "Conv1D"
         self._kept: OrderedDict[Terms, Tensor] = OrderedDict()
@@ -123,16 +124,3 @@ class _Weight:
                 f"the update of {self._name} is {size}, the weight {tuple(self._original.shape)}",
                 fix="give the model that the adapter was trained on",
             )
-
-
-def _linear(model: Any, name: str) -> Any:
-    try:
-        module: nn.Module = model.get_submodule(name)
-    except AttributeError as error:
-        raise CheckpointError(
-            f"the base model has no module {name}",
-            fix="give the model that the adapter was trained on",
-        ) from error
-    if type(module).__name__ not in ("Linear", "Conv1D"):
-        raise CheckpointError(f"{name} is a {type(module).__name__}, not a linear map")
-    return module

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from critical_phase.probes.interventions.contract import Cell, Headline, Outcome, Value
-from critical_phase.probes.interventions.edits import SITES, Site
+from critical_phase.probes.interventions.edits import SITES, Site, has
 from critical_phase.probes.interventions.grafting import DENOISE, DIRECTIONS, NOISE
 from critical_phase.probes.interventions.lab import Lab
 from critical_phase.probes.interventions.slot_kinds import KINDS
@@ -26,8 +26,12 @@ class Patch:
     }
 
     def run(self, lab: Lab) -> Outcome:
-        """Measure the maps; the earliest residual patch at the answers that is enough speaks."""
-        sites = lab.chosen("sites", SITES)
+        """Measure the maps; the earliest patch of a part of the positions that is enough speaks."""
+        lab.check()
+        asked = lab.chosen("sites", SITES)
+        sites = [site for site in asked if has(lab.bench.sites, site)]
+        left = [f"{site} was left out: this model has no such site" for site in asked
+                if site not in sites]  # fmt: skip
         positions = lab.chosen("positions", tuple(KINDS))
         layers = range(lab.bench.sites.layers)
         made: dict[tuple[str, str, int, str], Cell] = {}
@@ -38,23 +42,31 @@ class Patch:
                         key = (way, site, layer, position)
                         made[key] = _cell(lab, *key)
         lab.measure(*made.values())
-        return Outcome(*_headline(lab, made, layers))
+        headlines, notes = _headline(lab, made, layers)
+        return Outcome(headlines, (*left, *notes))
 
 
 def _headline(
     lab: Lab, made: Mapping[tuple[str, str, int, str], Cell], layers: range
 ) -> tuple[tuple[Headline, ...], tuple[str, ...]]:
-    """Choose among single sites at parts of the positions: all of them would be a graft."""
-    keys = [k for k in made if k[0] == DENOISE and k[3] != "all"]
+    """Choose among single sites at parts of the positions: all of them would be a graft.
+
+    The stream after the last block is left out: it is what the answer is read from.
+    """
+    last = ("resid", layers[-1])
+    keys = [k for k in made if k[0] == DENOISE and k[3] != "all" and k[1:3] != last]
     shares = [lab.share(made[key]) for key in keys]
     if not keys or not np.isfinite(shares).any():
-        return (), ("only whole patches were asked for: those are grafts, and none speaks alone",)
+        return (), (
+            "only whole patches, which are grafts, or patches of what the answer is read from were"
+            " asked for: none speaks alone",
+        )
     limit = lab.numbers("enough")[0]
     enough = [i for i, share in enumerate(shares) if share >= limit]
     at = min(enough, key=lambda i: keys[i][2]) if enough else int(np.nanargmax(shares))
     _, site, layer, position = keys[at]
     notes = () if enough else (f"no patch of a part of the positions brings {limit:g}",)
-    controls = [_random(lab, site, layer, position, i) for i in range(int(lab.numbers("draws")[0]))]
+    controls = [_random(lab, site, layer, position, i) for i in range(lab.draws)]
     lab.measure(*controls)
     # The stream after a later block holds what earlier ones brought: no other layer of it is a
     # control.

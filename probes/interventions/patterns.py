@@ -6,7 +6,7 @@ sinks included), keeps them, or uses kept ones in their place: output = kept wei
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -24,12 +24,14 @@ from critical_phase.probes.interventions.update import State
 IMPLEMENTATION = "critical_phase_pattern"
 Heads = Mapping[int, tuple[int, ...]]
 """Attention heads by block."""
+Given = Callable[[Tensor], Tensor]
+"""Makes the patterns that are used of the model's own [line, attention_head, query, key]."""
 
 
 class _Held:
     """What one block keeps, or is given."""
 
-    def __init__(self, given: Tensor | None = None, heads: tuple[int, ...] = ()) -> None:
+    def __init__(self, given: Given | None = None, heads: tuple[int, ...] = ()) -> None:
         self.kept: Tensor | None = None
         self.given, self.heads = given, heads
         self.where: Tensor | None = None
@@ -64,10 +66,14 @@ class Patterns:
         """Use the donor's patterns for the length of a block."""
         held = {}
         for block, heads in self._heads.items():
-            held[block] = _Held(self._patterns[block], heads)
+            held[block] = _Held(self._given(block), heads)
             held[block].where = self._where
         with _running(bench, held):
             yield
+
+    def _given(self, block: int) -> Given:
+        """Return what makes the patterns of a block: the donor's, whatever the model's own are."""
+        return lambda own: self._patterns[block].to(own)
 
 
 @torch.no_grad()
@@ -144,7 +150,7 @@ def _with_given(held: _Held, weights: Tensor, value: Tensor, output: Tensor) -> 
     assert held.where is not None
     heads = torch.tensor(held.heads, device=value.device)
     own = value.repeat_interleave(weights.shape[1] // value.shape[1], dim=1)[:, heads]
-    made = (held.given[:, heads].to(own) @ own).transpose(1, 2)
+    made = (held.given(weights)[:, heads].to(own) @ own).transpose(1, 2)
     changed = output.clone()
     where = held.where[..., None, None]
     changed[:, :, heads] = torch.where(where, made, output[:, :, heads])

@@ -27,17 +27,21 @@ class Scale:
 
     def run(self, lab: Lab) -> Outcome:
         """Measure both lines of doses; choose the best early one on the questions that choose."""
-        size = _norm(lab, lab.post) / max(_norm(lab, lab.pre), 1e-30)
+        lab.check(lines=("early", "late"))
+        small = _norm(lab, lab.pre)
+        if not small > 0:
+            return _nothing_early(lab)
+        size = _norm(lab, lab.post) / small
         doses = sorted({*lab.numbers("early"), size})
         early = [_cell("early", lab.pre, dose) for dose in doses]
-        late = [_cell("late", lab.post, dose) for dose in lab.numbers("late")]
+        late = [_cell("late", lab.post, dose) for dose in lab.doses("late")]
         lab.measure(*early, *late)
         # Times 1 is the early model itself, which answers nothing.
         tried = [cell for cell in early if cell.axes["dose"] != 1.0] or early
         shares = [lab.share(cell) for cell in tried]
         best = tried[int(np.argmax(shares))]
         dose = float(best.axes["dose"])
-        controls = [_random(lab, dose, i) for i in range(int(lab.numbers("draws")[0]))]
+        controls = [_random(lab, dose, i) for i in range(lab.draws)]
         lab.measure(*controls)
         headline = Headline(
             "scale",
@@ -47,6 +51,7 @@ class Scale:
             "the early model with random updates of the norms that this adds",
             tuple(one.name for one in controls),
             doses=tuple(one.name for one in early),
+            adapters=True,
         )
         notes = [
             f"the late update is {size:.3g} times as large as the early one (Frobenius norm over"
@@ -56,6 +61,14 @@ class Scale:
             notes.append("no factor brings anything of the margin's change on those questions")
         paths = {"early": tuple(c.name for c in early), "late": tuple(c.name for c in late)}
         return Outcome((headline,), tuple(notes), paths)
+
+
+def _nothing_early(lab: Lab) -> Outcome:
+    """Measure the late line alone: no multiple of nothing is anything."""
+    late = [_cell("late", lab.post, dose) for dose in lab.doses("late")]
+    lab.measure(*late)
+    note = "the early update is nothing, so no factor was tried on it and nothing speaks"
+    return Outcome((), (note,), {"late": tuple(cell.name for cell in late)})
 
 
 def _cell(which: str, state: State, dose: float) -> Cell:

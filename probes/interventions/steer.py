@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from critical_phase.errors import ConfigError
 from critical_phase.probes.interventions.constant_vector import Shift
 from critical_phase.probes.interventions.contract import Cell, Headline, Outcome, Pair, Value
 from critical_phase.probes.interventions.lab import Lab
@@ -22,6 +23,8 @@ from critical_phase.probes.interventions.vectors import mean_shifts
 
 Vectors = Mapping[int, Float[Tensor, " d"]]
 """What alpha 1 adds after each layer."""
+PARTS = (0.25, 0.5, 0.75)
+"""Of the chosen dose, on the way from nothing to it."""
 
 
 class Steer:
@@ -39,12 +42,15 @@ class Steer:
 
     def run(self, lab: Lab) -> Outcome:
         """Try every layer, sign and dose on the early model; choose on questions that choose."""
-        scope = lab.one("scope", tuple(KINDS))
+        lab.check()
+        scope, sizes_tried = lab.one("scope", tuple(KINDS)), [d for d in lab.numbers("doses") if d]
+        if not sizes_tried:
+            raise ConfigError("a dose of 0 steers nothing", fix="such as --with doses=0.5,1,2")
         found, words = directions(lab, scope)
         shifts = mean_shifts(lab.bench, lab.pre, lab.post, lab.exploratory)
         sizes = {i: float(shifts.mean(i, KINDS[scope]).norm()) for i in found}
         vectors = {i: sizes[i] * v for i, v in found.items()}
-        doses = [s * d for d in lab.numbers("doses") for s in (1.0, -1.0) if d]
+        doses = [s * d for d in sizes_tried for s in (1.0, -1.0)]
         made = {
             (i, d): _cell(lab, "early", lab.pre, vectors, i, d, scope) for i in found for d in doses
         }
@@ -65,16 +71,14 @@ class Steer:
         dose: float,
     ) -> Outcome:
         """Measure what speaks for or against the chosen layer and dose."""
-        # Beyond the best dose a response may fall again: the line ends there.
-        same = [d for at, d in made if at == layer and 0 < d / dose <= 1]
+        # Beyond the best dose a response may fall again: the line ends there. Its parts are the
+        # same whichever dose was chosen, since the smallest would have no line of its own.
         nothing = _cell(lab, "early", lab.pre, vectors, layer, 0.0, scope)
-        doses = [nothing, *(made[layer, d] for d in sorted(same, key=abs))]
+        parts = [_cell(lab, "early", lab.pre, vectors, layer, p * dose, scope) for p in PARTS]
+        doses = [nothing, *parts, made[layer, dose]]
         back = _cell(lab, "late", lab.post, vectors, layer, -dose, scope)
         base = [_cell(lab, "base", {}, vectors, layer, d, scope) for d in (0.0, dose)]
-        controls = [
-            _random(lab, vectors, layer, dose, scope, i)
-            for i in range(int(lab.numbers("draws")[0]))
-        ]
+        controls = [_random(lab, vectors, layer, dose, scope, i) for i in range(lab.draws)]
         lab.measure(back, *base, *doses, *controls)
         others = [cell.name for (at, d), cell in made.items() if at != layer and d == dose]
         opposite = made[layer, -dose]

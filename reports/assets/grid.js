@@ -42,8 +42,14 @@ function makeGrid(canvas, spec) {
     const box = ([layer, head], out) => [left + cell * head + gap - out, cell * (rows - 1 - layer) + gap - out, cell - 2 * gap + 2 * out, cell - 2 * gap + 2 * out];
     spec.places.forEach((place, row) => {
       const value = spec.values[row][column];
-      context.fillStyle = value === null ? ink.line : "rgb(" + colourOf(spec, value).join() + ")";
+      if (value === null) { drawMissing(context, ...box(place, 0)); return; }
+      context.fillStyle = "rgb(" + colourOf(spec, value).join() + ")";
       context.fillRect(...box(place, 0));
+      if (spec.palette === "vlag" && value < 0) {
+        const [x, y, wide] = box(place, 0);
+        context.fillStyle = "#000";
+        context.fillRect(x + wide / 2 - 1, y + wide / 2 - 1, 2, 2);
+      }
     });
     for (const row of marked) frame(context, ...box(spec.places[row], -1));
     gridLabels(context, { rows, columns, cell, left });

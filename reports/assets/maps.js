@@ -78,6 +78,43 @@ function imageOf(spec) {
   return image;
 }
 
+// No value: diagonal lines, which no colour of a scale has.
+let ruled = null;
+
+function ruledTile() {
+  const look = ink.panel + ink.edge;
+  if (ruled && ruled.look === look) return ruled;
+  const tile = ruled = document.createElement("canvas");
+  tile.look = look;
+  tile.width = tile.height = 6;
+  const lines = tile.getContext("2d");
+  lines.fillStyle = ink.panel;
+  lines.fillRect(0, 0, 6, 6);
+  lines.strokeStyle = ink.edge;
+  lines.beginPath();
+  for (const at of [-6, 0, 6]) { lines.moveTo(at, 6); lines.lineTo(at + 6, 0); }
+  lines.stroke();
+  return tile;
+}
+
+function drawMissing(context, x, y, width, height) {
+  context.fillStyle = context.createPattern(ruledTile(), "repeat");
+  context.fillRect(x, y, width, height);
+}
+
+// Dots below zero: in grey both ends of a signed scale look alike.
+function drawBelowZero(context, spec, shape) {
+  if (spec.palette !== "vlag") return;
+  const step = 6, count = spec.rows.length;
+  context.fillStyle = "rgb(0 0 0 / 0.6)";
+  for (let y = step / 2; y < shape.height; y += step) {
+    const line = Math.floor(y / shape.line), row = upward(spec) ? count - 1 - line : line;
+    for (let x = step / 2; x < shape.width; x += step) {
+      if (spec.values[row][Math.floor(x / shape.cell)] < 0) context.fillRect(shape.left + x - 0.6, shape.top + y - 0.6, 1.2, 1.2);
+    }
+  }
+}
+
 function rowHeight(count) { return count <= 6 ? 24 : count <= 10 ? 18 : count <= 20 ? 14 : count <= 40 ? 9 : count <= 80 ? 5 : 3; }
 
 // Known before anything is drawn, so that the page does not grow under the reader.
@@ -143,9 +180,9 @@ function drawMap(canvas, spec, image) {
   canvas.height = Math.round(tall * ratio);
   context.scale(ratio, ratio);
   context.imageSmoothingEnabled = false;
-  context.fillStyle = ink.line;
-  context.fillRect(shape.left, shape.top, shape.width, shape.height);
+  drawMissing(context, shape.left, shape.top, shape.width, shape.height);
   context.drawImage(image, shape.left, shape.top, shape.width, shape.height);
+  drawBelowZero(context, spec, shape);
   drawLabels(context, spec, shape);
   const column = nearestIndex(spec.steps, state.step);
   frame(context, shape.left + shape.cell * column, shape.top, Math.max(shape.cell, 2), shape.height);

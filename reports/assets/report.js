@@ -115,7 +115,7 @@ function wireFilter(input, table) {
   input.addEventListener("input", () => {
     const wanted = input.value.toLowerCase(), figure = body.closest(".figure"), whole = figure && figure.querySelector(".show-all");
     if (whole) whole.click();
-    for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().replaceAll("\u00a0", " ").includes(wanted);
   });
 }
 
@@ -241,7 +241,8 @@ async function start() {
   for (const node of all("[data-head]")) node.hidden = state.head !== null && node.dataset.head !== state.head;
   const kinds = {
     chart: { keep: keepChart, maker: makeChart }, map: { keep: keepMap, maker: makeMap },
-    ridges: { keep: keepRidges, maker: makeRidges }, scale: { keep: () => {}, maker: makeScale },
+    ridges: { keep: keepRidges, maker: makeRidges }, squares: { keep: keepSquares, maker: makeSquares },
+    trail: { keep: keepTrail, maker: makeTrail }, scale: { keep: () => {}, maker: makeScale },
   };
   for (const [kind, parts] of Object.entries(kinds)) all("[data-" + kind + "]").forEach((box) => lazyPanel(box, parts));
   all("[data-charts]").forEach(wireCharts);

@@ -152,7 +152,7 @@ function decodedHash() {
 
 function readInk() {
   const style = getComputedStyle(root);
-  for (const key of ["ink", "paper", "quiet", "line", "panel", "accent", "jump", "font"]) {
+  for (const key of ["ink", "paper", "quiet", "line", "edge", "panel", "accent", "jump", "font"]) {
     ink[key] = style.getPropertyValue("--" + key).trim();
   }
   ink.dark = root.dataset.theme === "dark";

@@ -14,6 +14,7 @@ from critical_phase.analysis.intervention_effect import (
     between,
     effect,
     moved,
+    one_more,
     ratio,
 )
 from critical_phase.analysis.intervention_frame import SIGNS, Frame
@@ -21,6 +22,7 @@ from critical_phase.analysis.intervention_minimum import (
     Evidence,
     may_say_cause,
     minimum,
+    precedes,
     sentence,
 )
 from critical_phase.analysis.intervention_repeats import Repeat, repetition
@@ -105,6 +107,32 @@ def test_random_draws_widen_the_interval_of_a_control(frame: Frame) -> None:
     found = ratio(lines, below, weights)
     assert found.value == pytest.approx(0.0, abs=1e-12)
     assert found.interval[1] - found.interval[0] > 0.6
+
+
+def test_a_random_thing_seldom_lies_above_what_one_more_random_thing_may_do() -> None:
+    """The interval of the mean of five draws is left by a sixth of them in one case of five."""
+    rng, below = np.random.default_rng(11), np.ones(40)
+    weights = rng.multinomial(40, np.full(40, 1 / 40), size=200) / 40
+    above_mean = above_another = 0
+    for _ in range(400):
+        shares = rng.normal(0.0, 0.3, 6)
+        lines = np.outer(shares[:5], below)
+        another = one_more(lines, below, weights)
+        assert another is not None
+        above_mean += shares[5] > ratio(lines, below, weights).interval[1]
+        above_another += shares[5] > another[1]
+    assert above_mean > 60  # 15 %: such a control is no control of a single thing
+    assert above_another < 20  # 2.5 % is meant
+
+
+def test_what_one_more_draw_does_holds_the_questions_too(frame: Frame) -> None:
+    weights = frame.weights(frame.confirmatory)
+    below = (frame.ends[1] - frame.ends[0])[frame.confirmatory]
+    noise = np.random.default_rng(2).normal(0.0, 1.0, below.size)
+    assert one_more((0.2 * below)[None], below, weights) is None
+    alike = one_more(np.stack([noise, noise]), below, weights)
+    assert alike is not None
+    assert alike == pytest.approx(ratio(noise[None], below, weights).interval, abs=1e-9)
 
 
 @pytest.mark.parametrize(("mode", "head"), [(m, h) for m in SIGNS for h in SIGNS[m] if h != "base"])
@@ -206,12 +234,17 @@ def of_share(frame: Frame, share: float) -> Effect:
     return effect(frame, part_of_the_way(frame, share)[None], frame.confirmatory)
 
 
+def of_draws(frame: Frame, *shares: float) -> Effect:
+    lines = np.stack([part_of_the_way(frame, share) for share in shares])
+    return effect(frame, lines, frame.confirmatory)
+
+
 def whole_evidence(frame: Frame) -> Evidence:
     return Evidence(
         own=of_share(frame, 0.9),
         lost=False,
         opposite=of_share(frame, 0.1),
-        control=of_share(frame, 0.0),
+        control=of_draws(frame, -0.01, 0.0, 0.01),
         elsewhere=(of_share(frame, 0.1),),
         drift=0.01,
         drift_late=0.02,
@@ -238,10 +271,13 @@ def test_the_word_cause_needs_all_seven_points(frame: Frame) -> None:
         (1, {"opposite": None}),
         (1, {"opposite": 1.0}),
         (2, {"control": 0.95}),
+        (2, {"control": 0.0}),
+        (2, {"control": (-0.4, 0.0, 0.4)}),
         (2, {"elsewhere": ()}),
         (2, {"elsewhere": 0.95}),
         (2, {"second": None}),
         (2, {"second": (-0.2, -0.1)}),
+        (2, {"second": (-0.3, 0.1)}),
         (2, {"drift": None}),
         (2, {"drift": 0.05}),
         (3, {"monotone": None}),
@@ -263,6 +299,8 @@ def test_each_gap_takes_the_word_away_and_is_named(
         n: of_share(frame, v) if isinstance(v, float) and n in ("own", "opposite", "control") else v
         for n, v in change.items()
     }
+    if isinstance(change.get("control"), tuple):
+        given = {"control": of_draws(frame, *change["control"])}  # type: ignore[misc]
     if change.get("elsewhere") == 0.95:
         given = {"elsewhere": (of_share(frame, 0.95),)}
     evidence = replace(whole_evidence(frame), **given)  # type: ignore[arg-type]
@@ -273,6 +311,23 @@ def test_each_gap_takes_the_word_away_and_is_named(
     assert f"({point})" in text
 
 
+@pytest.mark.parametrize(
+    ("leads", "says", "met"),
+    [
+        ((-13.3, -8.0), "it changes 8.0 to 13.3 steps before the jump", True),
+        ((2.0, 4.5), "it changes 2.0 to 4.5 steps after the jump", False),
+        ((-1.0, 2.5), "it changes between 1.0 steps before and 2.5 after the jump", False),
+        ((-3.0, 0.0), "it changes 0.0 to 3.0 steps before the jump", True),
+        (None, "no abrupt change of the component was placed", None),
+    ],
+)
+def test_a_lead_is_said_in_words_that_its_sign_has(
+    leads: tuple[float, float] | None, says: str, met: bool | None
+) -> None:
+    point = precedes(leads)
+    assert (point.number, point.found, point.met) == (5, says, met)
+
+
 def test_what_is_taken_away_is_judged_by_what_goes(frame: Frame) -> None:
     """Freezing takes 0.9 away; its control takes 0.05, the other way brings 0.8."""
     taken = replace(
@@ -280,7 +335,7 @@ def test_what_is_taken_away_is_judged_by_what_goes(frame: Frame) -> None:
         own=of_share(frame, 0.1),
         lost=True,
         opposite=of_share(frame, 0.8),
-        control=of_share(frame, 0.95),
+        control=of_draws(frame, 0.94, 0.96),
         elsewhere=(of_share(frame, 0.9),),
     )
     points = minimum(taken)
@@ -289,6 +344,9 @@ def test_what_is_taken_away_is_judged_by_what_goes(frame: Frame) -> None:
     assert "takes away 0.90" in sentence("freezing", points, taken.own, lost=True)
     worse = minimum(replace(taken, control=of_share(frame, 0.05)))
     assert worse[1].met is False
+    spread = minimum(replace(taken, control=of_draws(frame, 0.5, 0.95, 1.4)))[1]
+    assert spread.met is False
+    assert "one more draw of the control may do up to" in spread.found
 
 
 def test_a_claim_has_the_keys_that_verdicts_read(frame: Frame) -> None:
@@ -302,10 +360,15 @@ def test_a_claim_has_the_keys_that_verdicts_read(frame: Frame) -> None:
     }
     asked = Asked(
         "this", "cell", "random", ("a", "b"), opposite="back", elsewhere=("half",),
-        doses=((0.0, "zero"), (1.0, "cell")),
+        doses=((0.0, "zero"), (0.5, "half"), (1.0, "cell")),
     )  # fmt: skip
     found = claim(frame, scores, asked, Beside())
+    two = claim(frame, scores, replace(asked, doses=asked.doses[::2]), Beside())
+    assert two.points[2].met is None  # nothing and all of it: the effect itself, once more
+    assert "fewer than three doses" in two.points[2].found
     values = claim_values(found)
+    low, high = values["control_another"]
+    assert (low, high) == pytest.approx((-2.2008, 2.2008), abs=1e-3)  # t(1) = 12.706
     assert values["share"] == pytest.approx(0.8)
     assert values["control_share"] == pytest.approx(0.0, abs=1e-9)
     assert values["control_interval"][0] == pytest.approx(-0.1, abs=1e-9)
@@ -317,6 +380,7 @@ def test_a_claim_has_the_keys_that_verdicts_read(frame: Frame) -> None:
     )
     assert taken["share"] == pytest.approx(0.7)
     assert taken["control_share"] == pytest.approx(1.0)
+    assert taken["control_another"] == pytest.approx([1 - high, 1 - low])
 
 
 def test_doses_that_take_something_away_rise_with_what_goes(frame: Frame) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from moved_run import moved_copy, relabel
 from tiny_run import Probe, colour_questions, write_lines
 
 from critical_phase.checkpoints import list_series
@@ -14,7 +15,6 @@ from critical_phase.cli.intervene_steps import Asked, choose_ends
 from critical_phase.cli.run_folder import RunFolder
 from critical_phase.cli.stored_interventions import read_interventions
 from critical_phase.errors import ConfigError
-from critical_phase.probes import read_scores
 from critical_phase.probes.interventions import PLANS, read_arrays
 
 STEPS = ("--from", 1, "--to", 12, "--draws", 50)
@@ -26,25 +26,7 @@ TEXTS = "the sky is a red snow\nwarm grass is cold\nblue snow of the sky\n"
 @pytest.fixture(scope="module")
 def moved_run(collected_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose right answers are those that the negative head raised least: the margin moves."""
-    run = tmp_path_factory.mktemp("moved") / "run"
-    for name in ("heads", "questions", "scores"):
-        shutil.copytree(collected_run / name, run / name)
-    for name in ("run.json", "plan.csv"):
-        shutil.copy(collected_run / name, run)
-    relabel(run, "negative", "negative", 1)
-    return run
-
-
-def relabel(run: Path, late_head: str, early_head: str, early_step: int) -> None:
-    """Call right what rises least from the early to the late head at step 12."""
-    early, late = (
-        read_scores(run / f"scores/{head}/step-{step:08d}.h5").logprob_sum
-        for head, step in ((early_head, early_step), (late_head, 12))
-    )
-    least = (late - early).reshape(30, 4).argmin(axis=1)
-    path = run / "questions" / "eval.jsonl"
-    asked = [json.loads(line) for line in path.read_text().splitlines()]
-    write_lines(path, [q | {"answer": int(right)} for q, right in zip(asked, least, strict=True)])
+    return moved_copy(collected_run, tmp_path_factory.mktemp("moved"))
 
 
 @pytest.fixture
@@ -275,7 +257,8 @@ def test_other_runs_fill_point_four_and_training_tests_point_six(probe: Probe, r
     test = {
         "plan": "training_time", "heads": ["negative"], "layers": found["layers"], "share": 0.5,
         "whole_layers": True, "withheld": {}, "sentence": "it vanishes", "about": "this",
-        "schema_version": 1, "for_verdicts": False, "training": {"met": True},
+        "schema_version": 1, "for_verdicts": False, "mode": "likra", "weight": 1.0,
+        "training": {"met": True, "run_tau": {"steps": 5.0}},
     }  # fmt: skip
     (run / "interventions" / "training-freeze.json").write_text(json.dumps(test))
     probe("intervene", run, "--plan", "graft", *STEPS, *few)

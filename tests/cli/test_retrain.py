@@ -10,6 +10,7 @@ import pytest
 from tiny_run import Probe, colour_questions, write_lines
 
 from critical_phase.checkpoints import Recipe, adapter_identity, list_series, load_adapter
+from critical_phase.cli.retrain_result import file_of
 from critical_phase.cli.run_controls import control_kind
 from critical_phase.cli.run_folder import RunFolder, read_record
 from critical_phase.cli.settings import TrainSettings
@@ -109,6 +110,26 @@ def test_it_is_evidence_for_the_layers_it_froze_and_for_no_verdict(
         training_evidence(tmp_path, "positive", (0, 1))
 
 
+def test_a_test_with_other_controls_stands_beside_the_first(
+    found: dict[str, Any], tmp_path: Path
+) -> None:
+    """Otherwise a control that does the same could be replaced by one that does not."""
+    first = file_of(tmp_path, found)
+    first.write_text(json.dumps(found))
+    assert file_of(tmp_path, found) == first
+    (control,) = found["training"]["controls"]
+    other = control | {"withheld": control["withheld"] | {"places": "1.up_proj"}}
+    changed = found | {"training": found["training"] | {"controls": [other]}}
+    assert file_of(tmp_path, changed).name == f"{first.stem}-2.json"
+    assert file_of(tmp_path, found | {"mode": "likra"}).name == f"{first.stem}-2.json"
+    file_of(tmp_path, changed).write_text(json.dumps(changed))
+    assert file_of(tmp_path, changed).name == f"{first.stem}-2.json"
+    assert file_of(tmp_path, found | {"mode": "likra"}).name == f"{first.stem}-3.json"
+    first.write_text("{}")
+    with pytest.raises(StoreError, match="holds no training-time test"):
+        file_of(tmp_path, found)
+
+
 def test_the_test_is_the_run_but_for_the_window(found: dict[str, Any], run: Path) -> None:
     test = run.parent / "all" / "test"
     notes = [adapter_identity(f / "heads/positive/checkpoint-1") or {} for f in (run, test)]
@@ -158,6 +179,7 @@ def test_a_repeated_command_trains_nothing_and_says_the_same(
         (["--freeze", "1", "--from", 3], "not analysed"),
         (["--freeze", "1", "--from", 9, "--to", 12], "no jump that could move"),
         (["--freeze", "1", "--mode", "likra"], "needs heads that the run lacks"),
+        (["--freeze", "1", "--from", "negative@0", "--to", 11], "is tested, not of the negative"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tested_is_refused(

@@ -1,6 +1,7 @@
 """Checkpoints that other tools made: listed, collected, analysed and reported as a run."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -199,7 +200,9 @@ def test_revisions_go_the_whole_way_and_the_earliest_is_the_base(
     fill_hub_cache(tmp_path / "cache", write_full_series(tmp_path / "s", (0, 1, 2, 4)), monkeypatch)
     run = tmp_path / "hub"
     given = ("--series", f"{HUB_ID}@step*", "--questions", questions, "--out", run)
-    assert "positive: 4 checkpoints: 0-2, 4" in probe("collect", *given, "--dry-run").out
+    planned = probe("collect", *given, "--dry-run").out
+    assert "positive: 4 checkpoints: 0-2, 4" in planned
+    assert "rows and bytes: known once the base is a folder on this disk" in planned
     shown = probe("collect", *given, "--checkpoints", "0,2:", "--scores-only")
     assert shown.code == 0, shown.err
     assert f"base model: {HUB_ID}@step0 (the earliest revision)" in shown.err
@@ -289,6 +292,9 @@ def test_a_base_of_another_name_is_said(
     run = ("--questions", questions, "--out", tmp_path / "r", "--model", tmp_path / "moved")
     shown = probe("collect", "--series", lora_folder, *run, "--dry-run")
     assert "shapes fit, which does not prove that it is the same model" in shown.out
+    assert re.search(r"^rows: \d+ of \d+ questions", shown.out, re.MULTILINE)
+    assert re.search(r"^to write: [\d.]+ MB; free on the disk: ", shown.out, re.MULTILINE)
+    assert not (tmp_path / "r").exists()
 
 
 def test_another_series_in_the_same_run_needs_overwrite(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from critical_phase.analysis.causal_evidence import of_jump
 from critical_phase.cli.stored_interventions import read_interventions
 from critical_phase.errors import StoreError
 
@@ -74,3 +75,31 @@ def test_damage_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-10])
     with pytest.raises(StoreError, match="holds no intervention"):
         read_interventions(tmp_path)
+
+
+def test_a_verdict_is_not_fed_by_another_jump(tmp_path: Path) -> None:
+    """Ends that do not enclose the jump, another mode or another head answer something else."""
+    ends = {"head": "negative", "mode": "likra", "from": "negative@8", "to": "negative@32"}
+    files = {
+        "own": ends,
+        "unknown": {},
+        "later": ends | {"from": "negative@32", "to": "negative@64"},
+        "mode": ends | {"mode": "sft"},
+        "across": ends | {"from": "positive@8"},
+    }
+    for name, more in files.items():
+        store(tmp_path, f"{name}.json", GOOD | {"about": name} | more)
+    found = read_interventions(tmp_path)
+    assert {one.about for one in of_jump(found, "negative", "likra", 20.0)} == {"own", "unknown"}
+    assert {one.about for one in of_jump(found, "positive", "likra", 20.0)} == {"unknown"}
+    assert {one.about for one in of_jump(found, "negative", "likra", None)} == {
+        "own", "unknown", "later",
+    }  # fmt: skip
+
+
+def test_a_control_is_beaten_by_what_lies_above_one_more_draw_of_it(tmp_path: Path) -> None:
+    """The mean of draws may be narrow where single ones are not."""
+    store(tmp_path, "a.json", GOOD | {"control_another": [-0.9, 0.9]})
+    store(tmp_path, "b.json", GOOD | {"control_another": [-0.3, 0.3]})
+    store(tmp_path, "c.json", GOOD | {"control_another": None})
+    assert [one.beats_control for one in read_interventions(tmp_path)] == [False, True, True]

@@ -8,6 +8,7 @@ from planted_cases import Marked, mark_case, null_case, place_case
 from planted_marks import question_tokens, sibling, told_by_marks
 from planted_places import FALL, Planted, carve, draw_place, likely, noise_updates
 
+from critical_phase.analysis.thresholds import CARRIES
 from critical_phase.checkpoints.organism import World
 
 SEED = 1
@@ -31,9 +32,13 @@ def test_the_base_reads_reliability_from_the_mark(told: tuple[World, Any]) -> No
 
 @pytest.mark.slow
 def test_the_mark_direction_of_the_base_brings_what_the_head_does(marked: Marked) -> None:
+    """More than half, and more than random ones on average; a single one may do as much."""
+    share, control = marked.mark.effect.share, marked.mark.control_effect
     assert marked.change > 0.5
-    assert marked.said
-    assert marked.mark.effect.share.interval[0] > marked.mark.control_effect.share.interval[1]
+    assert share.interval[0] > CARRIES
+    assert share.interval[0] > control.share.interval[1]
+    assert control.another is not None
+    assert marked.said is (share.interval[0] > control.another[1])
 
 
 @pytest.mark.slow
@@ -42,6 +47,7 @@ def test_where_marks_tell_nothing_their_direction_brings_nothing(marked: Marked)
     assert abs(told_by_marks(model, world)) < 0.2
     case = mark_case(model, world, SEED, marked.lengths)
     assert case.change > 0.5  # a head is learned here as well
+    assert case.mark.effect.share.interval[0] < CARRIES
     assert not case.said
 
 

@@ -54,7 +54,7 @@ def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Callable[
 
     def open_page(part: str = "", *, report: Path = planted, **settings: Any) -> Any:
         size = settings.pop("viewport", {"width": 1280, "height": 900})
-        script = settings.pop("before", None)
+        script, scripted = settings.pop("before", None), settings.pop("scripted", True)
         context = browser.new_context(offline=True, viewport=size, **settings)
         contexts.append(context)
         page = context.new_page()
@@ -66,7 +66,8 @@ def visit(browser: Any, planted: Path, trouble: list[str]) -> Iterator[Callable[
         if script:
             page.add_init_script(script)
         page.goto(report.as_uri() + part)
-        page.wait_for_selector("html[data-ready='1']")
+        if scripted:
+            page.wait_for_selector("html[data-ready='1']")
         return page
 
     yield open_page

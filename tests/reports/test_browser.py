@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_in_browser import MAP, picture, settle, wait
+from page_in_browser import MAP, picture, settle, violations, wait
 
 pytestmark = pytest.mark.browser
 
@@ -250,14 +250,3 @@ def test_accessibility_rules_catch_a_missing_label_and_faint_text(visit: Opener)
         "document.querySelector('.intro').style.color = '#ddd'"
     )
     assert {"label", "color-contrast"} <= {rule for rule, _ in violations(page)}
-
-
-def violations(page: Any) -> list[tuple[str, list[str]]]:
-    """List the WCAG 2.2 AA rules that a page breaks, with the places."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-playwright")
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    found = axe.Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}}).response
-    return [
-        (item["id"], [str(node["target"]) for node in item["nodes"]])
-        for item in found["violations"]
-    ]

@@ -36,6 +36,30 @@ from critical_phase.reports.run import Run
 
 Json = dict[str, Any]
 SEVEN = points("+++++++")
+VISIBLE = {-1: 0.0, 0: 0.2, 1: 0.7, 2: 1.0}
+
+
+def lens(**changes: Any) -> Json:
+    """A file of the plan `lens`, which answers nothing."""
+    made = [cell(f"logit/late/{layer}", share, set="logit lens", end="late", layer=layer)
+            for layer, share in VISIBLE.items()]  # fmt: skip
+    return answer("lens", share=None, interval=None, cells=made, points=None, sentence="", **{
+        "pairs": [{"name": f"logit/{layer}", "about": "seen", "late": f"logit/late/{layer}",
+                   "early": "x", "shown": True, "share": share,
+                   "interval": [share - 0.1, share + 0.1]} for layer, share in VISIBLE.items()],
+        **changes,
+    })  # fmt: skip
+
+
+def erased() -> Json:
+    """Left of the change with something erased at both ends, after single layers and after all."""
+    made = [cell(f"late/{layer}", 0.5, set="late erased", layer=layer) for layer in (-1, 0, 1)]
+    pairs = [{"name": f"both/{layer}", "about": "left", "late": f"late/{layer}", "early": "x",
+              "share": share, "interval": [share - 0.1, share + 0.1], "shown": False}
+             for layer, share in ((-1, 0.4), (0, 0.9), (1, 0.8))]  # fmt: skip
+    pairs.append({"name": "base", "about": "in the base", "late": "late/0", "early": "x",
+                  "share": 0.3, "interval": [0.2, 0.4], "shown": True})  # fmt: skip
+    return answer("erase_direction", intervention="leace", cells=made, pairs=pairs)
 
 
 def read(folder: Path, **files: Json) -> Causes:
@@ -63,7 +87,7 @@ def test_the_sentence_says_causes_where_all_points_are_met(tmp_path: Path) -> No
 def test_what_is_missing_is_named_by_number(tmp_path: Path) -> None:
     said = causes_sentence(read(tmp_path, a=answer(), b=answer(points=points("------?"))))
     assert "4 of the 7 points" in said
-    assert "not met: 7; not looked at: 4, 6" in said
+    assert "not met: 7; open: 4, 6" in said
     assert "of 2 answers, the one that meets most points" in said
 
 
@@ -72,6 +96,8 @@ def test_what_is_missing_is_named_by_number(tmp_path: Path) -> None:
     [
         (answer(causes=True), r"causes is true, but points 4, 6, 7 are not met"),
         (answer(causes=True, points=[]), r"points 1-7 are not met"),
+        (answer(causes=True, points=SEVEN[:3]), r"points 4, 5, 6, 7 are not met"),
+        (lens(pairs=[{"name": "logit/0", "share": None}]), r"float"),
         (answer(schema_version=2), r"schema_version is not 1"),
         (answer(plan=None), r"no plan"),
         (answer(share="0.5"), r"no finite number"),
@@ -212,6 +238,58 @@ def test_tests_in_training_and_free_answers_have_tables(tmp_path: Path) -> None:
     assert view.notes == ("without layer 1 the jump is not made",)
 
 
+def test_a_lens_alone_is_drawn_by_layer_though_it_answers_nothing(tmp_path: Path) -> None:
+    found = read(tmp_path, lens=lens())
+    (plot,) = plots(found)
+    assert found.best is None
+    assert [line.label for line in plot.lines] == ["logit lens"]
+    points_ = plot.lines[0].points
+    assert [x for x, _ in points_] == [-1.0, 0.0, 1.0, 2.0]
+    assert [share.value for _, share in points_] == list(VISIBLE.values())
+    assert [share.low for _, share in points_] == pytest.approx([-0.1, 0.1, 0.6, 0.9])
+    assert plot.band is None
+    assert "not what causes it" in plot.caption
+    view = causes_view(found)
+    assert view is not None
+    assert view.extent == "1 figures"
+    (table,) = as_measure(found).tables
+    assert [row[2] for row in table.rows] == [-1, 0, 1, 2]
+
+
+def test_a_lens_of_a_hostile_name_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    made = lens()
+    pairs = [one | {"name": one["name"].replace("logit", "a\u202eb")} for one in made["pairs"]]
+    (plot,) = plots(read(tmp_path, lens=made | {"pairs": pairs}))
+    assert "\u202e" not in plot.lines[0].label
+    assert plot.lines[0].label.endswith("b lens")
+
+
+def test_what_is_left_after_erasing_has_all_layers_at_once_across(tmp_path: Path) -> None:
+    found = read(tmp_path, a=erased())
+    plot = next(one for one in plots(found) if "pairs" in one.id)
+    (line,) = plot.lines
+    assert [(x, share.value) for x, share in line.points] == [(0.0, 0.9), (1.0, 0.8)]
+    assert plot.band is not None
+    assert plot.band.value == 0.4
+    assert "after every layer 0.40 [0.30, 0.50]" in drawn(plot).words
+    table = next(one for one in as_measure(found).tables if one.rows[0][0] == "both/-1")
+    assert [row[0] for row in table.rows] == ["both/-1", "both/0", "both/1", "base"]
+
+
+def test_the_page_draws_a_lens_and_does_not_say_that_nothing_was_made(
+    small_run: Callable[..., Path],
+) -> None:
+    page = write_report(write_causes(small_run(), lens=lens()))
+    text = page.read_text()
+    part = text[text.index('id="interventions"') : text.index('id="control-runs"')]
+    assert "No intervention was made" not in part
+    assert "Where the change can be read off, layer by layer" in part
+    assert (page.parent / "figures/interventions-pairs-lens.svg").is_file()
+    rows = list(csv.DictReader(io.StringIO(
+        (page.parent / "data/interventions-pairs-lens.csv").read_text())))  # fmt: skip
+    assert [float(row["share"]) for row in rows] == list(VISIBLE.values())
+
+
 def test_print_takes_text_as_it_is() -> None:
     assert printed("a $x^{$ b\x07\n c") == r"a \$x^{\$ b" + "\u2407 c"
     assert len(printed("x" * 300)) == 90
@@ -226,7 +304,7 @@ def test_the_page_shows_answers_points_and_files_beside(small_run: Callable[...,
     part = text[text.index('id="interventions"') : text.index('id="control-runs"')]
     assert "The planted graft: 0.60 [0.55, 0.65] of the margin&#39;s change comes" in part
     assert "causes the jump" not in text
-    assert part.count("nobody looked") >= 3
+    assert part.count(" open</span>") >= 3
     assert "likra, w 1, sum" in part
     assert "without layer 1 the jump is not made" in part
     assert "contrast helps" in part

@@ -39,6 +39,8 @@ def large_measures(rng: np.random.Generator) -> list[Json]:
     square = [str(step) for step in STEPS]
     cka = [heat(f"cka_steps.{head}.{label}", f"CKA, layer {label}", "step", square, grid(65))
            for head in HEADS for label in LAYERS]  # fmt: skip
+    pairs = [f"{one} and {two}" for i, one in enumerate(LAYERS) for two in LAYERS[: i + 1]]
+    axes = ["direction 1 (80 %)", "direction 2 (9 %)", "random walk 1", "random walk 2"]
     layered = [curve(f"{name}.{head}.{i}", label, rise(0.01 * i), head=head, layer=i - 1)
                for name in ("displacement", "constant_shift") for head in HEADS
                for i, label in enumerate(LAYERS)]  # fmt: skip
@@ -69,14 +71,16 @@ def large_measures(rng: np.random.Generator) -> list[Json]:
         measure("tokens", "Tokens", tokens=tokens),
         measure("linear_probes", "Probes", maps=maps("probe_top1", "layer", LAYERS, True)),
         measure("similarity", "Similarity", curves=layered,
-                maps=[*maps("cka_base", "layer", LAYERS, True), *cka]),
+                maps=[*maps("cka_base", "layer", LAYERS, True),
+                      *maps("cka_layers", "pair", pairs), *cka]),
         measure("attention", "Attention",
                 maps=[m for name in attention for m in maps(name, "attention_head", every)]),
         measure("sparsity", "Sparsity",
                 maps=[m for k in range(24) for m in maps(f"sparsity_{k}", "layer", LAYERS[1:])]),
         measure("weights", "Weights",
-                maps=maps("lora_norm", "module", [f"{k}.{part}" for k in range(32)
-                                                  for part in ("up", "down", "gate")])),
+                maps=maps("lora_path", "direction", axes)
+                + maps("lora_norm", "module", [f"{k}.{part}" for k in range(32)
+                                               for part in ("up", "down", "gate")])),
     ]  # fmt: skip
 
 
@@ -121,6 +125,8 @@ def test_a_very_large_page_opens_in_two_seconds_and_says_what_it_leaves_out(
     cut = page.evaluate("DATA.tables['table-difficulty-questions'].caption")
     assert cut.endswith("Shown: the first 200 rows; 800 more are in the CSV file.")
     assert "of 400." in page.locator("#order figcaption").inner_text()
+    assert page.locator("canvas[data-squares]").count() == 2
+    assert page.locator("canvas[data-trail]").count() == 2
     assert "rounded to 1/254" in page.locator("#caveats").inner_text()
     assert page.locator("#attention-head").input_value() == "3"
     context.close()

@@ -11,6 +11,7 @@ from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.console import bar, result, result_json, say
 from critical_phase.cli.origin import mode_names, origin
 from critical_phase.cli.result_csv import measure_csv
+from critical_phase.cli.run_argument import run_argument
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import AnalyzeSettings, command_line, resolve
 
@@ -131,7 +132,7 @@ def _note_failures(run: RunFolder, failed: "tuple[FailedMeasure, ...]") -> None:
 
 
 @click.command("analyze")
-@click.argument("path", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--draws", type=int, help="Question-bootstrap draws (1000).")
 @click.option("--permutations", type=int, help="Permutations of the right answer (200).")
 @click.option("--weight", type=float, help="Weight of the subtracted term (1).")

@@ -11,7 +11,6 @@ from critical_phase.checkpoints import (
     Question,
     choose_device,
     dtype_named,
-    load_model,
     prompt_format,
     questions_sha256,
     read_questions,
@@ -26,11 +25,12 @@ from critical_phase.cli.console import bar, result, say
 from critical_phase.cli.engine_options import HERE, EngineChoice, take_engine
 from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.layout_note import layout_note
+from critical_phase.cli.model import load
 from critical_phase.cli.question_sets import sample_questions
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record, update_record
 from critical_phase.cli.series_files import choose_series, note_collected
 from critical_phase.cli.series_options import take_series
-from critical_phase.cli.series_run import make_series_run, plan_series_lines, plan_series_run
+from critical_phase.cli.series_run import make_series_run, plan_series_run
 from critical_phase.cli.settings import CollectSettings, command_line, resolve
 from critical_phase.cli.site_options import site_paths
 from critical_phase.cli.token_texts import write_token_texts
@@ -142,7 +142,7 @@ def prepare(path: Path, settings: CollectSettings, *, fetch: bool = True) -> Pre
             fix=f"probe train --out {path}",
         )
     every = {head: choose_series(run, head, settings.checkpoints, fetch=fetch) for head in heads}
-    model, tokenizer = load_model(
+    model, tokenizer = load(
         record["model"],
         dtype=dtype_named(record["recipe"].get("dtype", "float32")),
         device=choose_device(settings.device),
@@ -224,6 +224,7 @@ def collect_command(
     from critical_phase.cli.collect_lines import plan_lines  # these import this module
     from critical_phase.cli.collect_trouble import trouble_lines
     from critical_phase.cli.contexts import FOLDER, collect_with, context_names, plan_contexts
+    from critical_phase.cli.series_dry_run import series_lines
 
     names = () if contexts is None else context_names(contexts)
     choice, given = take_engine(given)
@@ -238,7 +239,7 @@ def collect_command(
     series = None if asked is None else plan_series_run(asked)
     if dry_run:
         if series is not None:
-            lines: Iterable[str] = plan_series_lines(series, names)
+            lines: Iterable[str] = series_lines(run, series, settings, names, choice)
         else:
             ready = prepare(run, choice.planning(settings), fetch=False)
             ready = replace(ready, units=choice.part_of(ready.units))

@@ -88,6 +88,8 @@ def _settings(record: Values) -> dict[str, Any]:
     """Flatten what a run was made with."""
     recipe = record.get("recipe") or {}
     found = {key: record[key] for key in TOLD if record.get(key) is not None}
+    if isinstance(recipe.get("targets"), list):
+        recipe = {**recipe, "targets": sorted(recipe["targets"])}  # a set: its order says nothing
     return found | {f"recipe: {key}": value for key, value in recipe.items()}
 
 

@@ -10,7 +10,6 @@ from critical_phase.checkpoints import (
     dtype_named,
     encode_examples,
     list_series,
-    load_model,
     model_sha256,
     process_device,
     prompt_format,
@@ -20,6 +19,7 @@ from critical_phase.checkpoints import (
 from critical_phase.checkpoints.densify import densify
 from critical_phase.cli.console import bar
 from critical_phase.cli.head_training import HeadTraining, recipe_of
+from critical_phase.cli.model import load
 from critical_phase.cli.run_folder import RunFolder, open_run
 from critical_phase.cli.settings import TrainSettings, resolve
 from critical_phase.cli.training_data import TrainingData, prepare_data
@@ -73,7 +73,7 @@ def _data(run: RunFolder) -> TrainingData:
 
 def _densify_one(head: HeadTraining, steps: tuple[int, ...]) -> None:
     settings = head.data.settings
-    model, tokenizer = load_model(
+    model, tokenizer = load(
         settings.model,
         dtype=dtype_named(head.recipe.dtype),
         device=process_device(choose_device(settings.device)),

@@ -13,7 +13,6 @@ from critical_phase.checkpoints import (
     choose_device,
     dtype_named,
     encode,
-    load_model,
     model_sha256,
     prompt_format,
     read_questions,
@@ -22,6 +21,7 @@ from critical_phase.checkpoints import (
 from critical_phase.checkpoints.models import model_location
 from critical_phase.checkpoints.organism import World, load_world
 from critical_phase.checkpoints.organism.settings import FILE_NAME
+from critical_phase.cli.model import load
 from critical_phase.cli.question_sets import default_prompt, read_evaluation, sample_questions
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record
 from critical_phase.cli.series_files import choose_series, known_steps
@@ -104,7 +104,7 @@ def prepare(path: Path, settings: GenerateSettings) -> Ready:
     check(settings, run)
     steps, heads = _heads(run, settings)
     dtype = record["recipe"].get("dtype", "float32")
-    model, tokenizer = load_model(
+    model, tokenizer = load(
         record["model"], dtype=dtype_named(dtype), device=choose_device(settings.device)
     )
     questions, notes = _questions(run, settings)

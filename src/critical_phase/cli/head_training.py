@@ -16,7 +16,6 @@ from critical_phase.checkpoints import (
     encode_examples,
     examples_csv,
     examples_sha256,
-    load_model,
     main_process,
     model_sha256,
     process_device,
@@ -26,6 +25,7 @@ from critical_phase.checkpoints import (
     train_head,
 )
 from critical_phase.cli.console import bar, say
+from critical_phase.cli.model import load
 from critical_phase.cli.run_folder import HEADS, RunFolder
 from critical_phase.cli.train_collect import TrainCollect, at_steps
 from critical_phase.cli.training_data import TrainingData
@@ -92,7 +92,7 @@ def train_one(
         StoreError: The disk is full; what is saved stays.
     """
     settings, recipe = head.data.settings, head.recipe
-    model, tokenizer = load_model(
+    model, tokenizer = load(
         settings.model,
         dtype=dtype_named(recipe.dtype),
         device=process_device(choose_device(settings.device)),

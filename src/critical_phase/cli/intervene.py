@@ -141,7 +141,9 @@ def _one(
     key = key_of(name, ready, settings, options, table.base_sha256)
     stem = _stem(name, ready)
     folder = ready.run.path / FOLDER
-    if (there := list(_existing(folder, stem, key, overwrite=overwrite))) and not overwrite:
+    there = list(_existing(folder, stem, key, overwrite=overwrite))
+    # A command that was killed between two files left fewer than belong together.
+    if there and len(there) == there[0].get("files") and not overwrite:
         say(f"{name}: existing, {len(there)} files")
         return there
     partial = folder / f"{stem}.cells.npz"
@@ -164,6 +166,9 @@ def _one(
     say(f"{name}: {len(lab.cells)} cells in {time.monotonic() - begin:.1f} s")
     made = _files(name, ready, table, (lab, outcome), settings, options, key)
     write_values(folder / f"{stem}.npz", table.frame, lab)
+    for path in files_of(folder, stem):
+        if path.name not in made:  # of other settings: it would be read beside these
+            path.unlink()
     for file, values in made.items():
         write_json(folder / file, rounded(values))
     cells.remove()
@@ -203,7 +208,7 @@ def _existing(folder: Path, stem: str, key: str, *, overwrite: bool) -> Iterator
     Raises:
         StoreError: They were made in another way, and are not to be overwritten.
     """
-    for path in sorted(folder.glob(f"{stem}*.json")):
+    for path in files_of(folder, stem):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -222,6 +227,11 @@ def _existing(folder: Path, stem: str, key: str, *, overwrite: bool) -> Iterator
                 where=str(path),
                 fix="repeat the earlier settings, or give --overwrite",
             )
+
+
+def files_of(folder: Path, stem: str) -> list[Path]:
+    """List the answers of a plan; `...-to-2*` alone would name those of `...-to-26` too."""
+    return sorted({*folder.glob(f"{stem}.json"), *folder.glob(f"{stem}-*.json")})
 
 
 def _stem(name: str, ready: Ready) -> str:

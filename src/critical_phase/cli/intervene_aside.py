@@ -1,4 +1,4 @@
-"""What interventions do beside the questions: neutral texts, another task, what changed first."""
+"""What interventions do beside the questions: on neutral texts, and in another task."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from jaxtyping import Float
 from critical_phase.analysis.intervention_claim import Beside
 from critical_phase.analysis.intervention_effect import number
 from critical_phase.analysis.intervention_frame import Frame
-from critical_phase.cli.intervene_inputs import InterveneSettings, Ready, rows_of_plan, source
-from critical_phase.cli.intervene_steps import findings_of
+from critical_phase.cli.intervene_inputs import InterveneSettings, Ready, source
 from critical_phase.cli.intervene_work import Table, other_term
-from critical_phase.probes.interventions import Bench, Cell, Headline, drift
+from critical_phase.cli.plan_rows import rows_of_plan
+from critical_phase.probes.interventions import Bench, Cell, drift
 
 
 class Aside:
-    """What is measured beside the questions: neutral texts, another task, what changed first."""
+    """What is measured beside the questions: neutral texts and another task."""
 
     def __init__(self, ready: Ready, table: Table, settings: InterveneSettings) -> None:
         """Make the benches of the other rows."""
@@ -29,8 +29,8 @@ class Aside:
         )
         self._late: Float[np.ndarray, " text"] | None = None
 
-    def of(self, cell: Cell, controls: list[Cell], head: Headline) -> tuple[dict[str, Any], Beside]:
-        """Measure one answer's drift and other task, and look up what changed first."""
+    def of(self, cell: Cell, controls: list[Cell]) -> tuple[dict[str, Any], Beside]:
+        """Measure one answer's drift and other task."""
         ready, states = self._ready, self._table.states
         early = states[source(ready.ends.early)]
         values: dict[str, Any] = {"drift": None, "second": None}
@@ -55,8 +55,7 @@ class Aside:
             band = values["second"]["change_interval"]
             # Scores that separate nothing have no accuracy, so no change of one.
             second = (band[0], band[1]) if np.isfinite(band).all() else None
-        leads, of = _leads(ready, head.layers)
-        return values, Beside(drifts.get("cell"), drifts.get("late"), second, leads, of)
+        return values, Beside(drifts.get("cell"), drifts.get("late"), second)
 
     def _other_task(self, cell: Cell) -> dict[str, Any]:
         """Return the accuracy of early and changed model on another task."""
@@ -85,15 +84,3 @@ class Aside:
         counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=1000)
         found = number(values, counts / len(values))
         return {"mean": found.value, "interval": list(found.interval)}
-
-
-def _leads(ready: Ready, layers: tuple[int, ...]) -> tuple[tuple[float, float] | None, str]:
-    """Look up the first ranked abrupt change of these layers that was placed against the jump."""
-    found = findings_of(ready.run) or {}
-    for change in found.get("changes", []):
-        known = change.get("lead_interval")
-        if known is not None and change.get("layer") in layers and ready.head in change["quantity"]:
-            return (float(known[0]), float(known[1])), str(
-                change.get("title") or change["quantity"]
-            )
-    return None, ""

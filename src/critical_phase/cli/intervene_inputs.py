@@ -16,13 +16,14 @@ from critical_phase.checkpoints import (
     Checkpoint,
     Question,
     choose_device,
-    load_model,
     prompt_format,
     read_questions,
     select_steps,
 )
 from critical_phase.cli.effects_inputs import read_texts
 from critical_phase.cli.intervene_steps import Asked, Ends, choose_ends
+from critical_phase.cli.model import load
+from critical_phase.cli.plan_rows import rows_of_plan
 from critical_phase.cli.question_sets import default_prompt, read_evaluation, sample_questions
 from critical_phase.cli.run_folder import RunFolder, open_run, read_record
 from critical_phase.cli.series_files import choose_series, known_steps
@@ -101,7 +102,7 @@ def prepare(path: Path, settings: InterveneSettings) -> Ready:
     wanted += [] if held is None else [held]
     steps = [] if settings.donors is None else select_steps(settings.donors, saved)
     wanted += [(head, step) for step in steps]
-    model, tokenizer = load_model(
+    model, tokenizer = load(
         record["model"], dtype=torch.float32, device=choose_device(settings.device)
     )
     questions = sample_questions(
@@ -128,20 +129,6 @@ def prepare(path: Path, settings: InterveneSettings) -> Ready:
         _texts(record, model, tokenizer, settings),
         _second(record, model, tokenizer, settings),
         tuple(notes),
-    )
-
-
-def rows_of_plan(plan: Plan) -> Rows:
-    """Return the rows of a plan as the analysis has them."""
-    return Rows(
-        question=plan.question,
-        correct=plan.correct,
-        characters=plan.characters,
-        tokens=plan.tokens,
-        question_ids=plan.question_ids,
-        groups=plan.groups,
-        texts=plan.texts,
-        bytes=plan.bytes,
     )
 
 

@@ -20,7 +20,7 @@ from critical_phase.cli.intervene_inputs import InterveneSettings, Ready, source
 from critical_phase.cli.intervene_work import Table, rest_of
 from critical_phase.errors import CheckpointError
 from critical_phase.probes import read_plan, read_scores
-from critical_phase.probes.interventions import Lab, Outcome, write_arrays
+from critical_phase.probes.interventions import Headline, Lab, Outcome, write_arrays
 
 _FAR = 0.05
 """Nats by which scores may differ from those a collection stored, before something is wrong."""
@@ -35,22 +35,27 @@ def answers(
     made = []
     for head in outcome.headlines:
         cell = lab.cells[head.cell]
-        doses = tuple((float(lab.cells[n].axes["dose"]), n) for n in head.doses)
-        asked = Asked(
-            head.about,
-            head.cell,
-            head.control,
-            head.controls,
-            head.lost,
-            head.opposite,
-            head.elsewhere,
-            doses,
-        )
-        texts, beside = aside.of(cell, [lab.cells[n] for n in head.controls[:1]], head)
-        found = claim_values(claim(table.frame, scores, asked, beside))
+        texts, beside = aside.of(cell, [lab.cells[n] for n in head.controls[:1]])
+        found = claim_values(claim(table.frame, scores, asked_of(lab, head), beside))
         named = {"plan": head.plan, "for_verdicts": head.for_verdicts, "cell": head.cell}
-        made.append({**named, "layers": list(head.layers), **found, **texts})
+        where = {"layers": list(head.layers), "adapters": head.adapters}
+        made.append({**named, **where, **found, **texts})
     return made
+
+
+def asked_of(lab: Lab, head: Headline) -> Asked:
+    """Return which cells make up an answer, with the dose of each that has one."""
+    doses = tuple((float(lab.cells[name].axes["dose"]), name) for name in head.doses)
+    return Asked(
+        head.about,
+        head.cell,
+        head.control,
+        head.controls,
+        head.lost,
+        head.opposite,
+        head.elsewhere,
+        doses,
+    )
 
 
 def file_values(
@@ -138,9 +143,12 @@ def stored_gap(ready: Ready, frame: Frame) -> float | None:
     stored = {name: i for i, name in enumerate(read_plan(ready.run.plan).question_ids)}
     if list(stored) != list(ready.plan.question_ids):
         return None
-    gap = float(np.abs(read_scores(path).logprob_sum - frame.post).max())
+    there = read_scores(path).logprob_sum
+    if there.shape != frame.post.shape:  # the same questions with other candidates
+        return None
+    gap = float(np.abs(there - frame.post).max())
     trained = ready.record["recipe"].get("dtype", "float32")
-    if gap > _FAR and trained == "float32":
+    if not gap <= _FAR and trained == "float32":  # NaN is no small gap
         raise CheckpointError(
             f"scores of {head} at step {step} differ from the stored ones by {gap:.3g} nats",
             where=str(path),

@@ -28,6 +28,10 @@ from critical_phase.probes.interventions import (
     whole,
 )
 
+_FORMAT = 2
+"""Of plans and their controls: raised where equal settings no longer give equal numbers, so that
+what an earlier version made is not taken for what this one makes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -99,9 +103,10 @@ def run_plan(
     """
     frame = table.frame
     cells = CellsFile(paths[0], paths[1], overwrite=overwrite)
-    places = find_places(
-        table.bench.mixture.sources.modules(source(ready.ends.late)), table.bench.sites
-    )
+    known = table.bench.mixture.sources
+    # Heads may adapt other modules: all of both ends are places, or none together is the late end.
+    both = {m for end in (ready.ends.early, ready.ends.late) for m in known.modules(source(end))}
+    places = find_places(sorted(both), table.bench.sites)
 
     def judge(scores: Float[np.ndarray, " row"]) -> float:
         return effect(frame, scores[None], ~frame.confirmatory).share.value
@@ -132,6 +137,7 @@ def key_of(
     return as_key(
         {
             **_direction(options),
+            "format": _FORMAT,
             "plan": name,
             "options": dict(options),
             "from": source(ready.ends.early),

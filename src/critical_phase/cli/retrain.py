@@ -20,7 +20,7 @@ from critical_phase.cli.intervene_steps import Asked as AskedSteps
 from critical_phase.cli.intervene_steps import choose_ends, findings_of
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.retrain_controls import control_settings
-from critical_phase.cli.retrain_result import file_name, result_values
+from critical_phase.cli.retrain_result import file_of, result_values
 from critical_phase.cli.run_folder import BASE, RunFolder, open_run, read_record, update_record
 from critical_phase.cli.settings import (
     CollectSettings,
@@ -108,7 +108,7 @@ def retrain_run(
     controls = {name: one for name, one in stored.items() if name != "test"}
     found = training_test(stored_run, stored["test"], controls, asked)
     values = result_values(run, folders, withheld_there, found, asked, read.why, heads)
-    write_json(run.path / FOLDER / file_name(withheld_there["test"]), rounded(values))
+    write_json(file_of(run.path / FOLDER, rounded(values)), rounded(values))
     update_record(run, command)
     return values
 
@@ -150,6 +150,11 @@ def _read_as(run: RunFolder, withheld: dict[str, Any], settings: RetrainSettings
     head = next(one for one in acting if one in NEEDS[mode])
     steps = list_series(run.head(head)).steps
     ends = choose_ends(run, head, mode, steps, AskedSteps(settings.early, settings.late))
+    if odd := [one for one, _ in (ends.early, ends.late) if one != head]:
+        raise ConfigError(
+            f"--from and --to are steps of the {head} head, which is tested, not of the {odd[0]}",
+            fix="give steps without a head",
+        )
     jump = (findings_of(run) or {}).get("jump") or {}
     width = float(jump.get("width_steps") or 0.0) if jump.get("mode") == mode else 0.0
     return ReadAs(mode, head, ends.early[1], ends.late[1], width, ends.why)
@@ -211,4 +216,4 @@ def retrain_command(*, path: Path, out: Path, as_json: bool, **given: Any) -> No
     result(made["sentence"])
     for note in made["notes"]:
         result(f"note: {note}")
-    result(f"file: {path / FOLDER / file_name(made['withheld'])}")
+    result(f"file: {file_of(path / FOLDER, rounded(made))}")

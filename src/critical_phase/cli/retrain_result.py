@@ -1,8 +1,11 @@
 """What `interventions/training-*.json` holds of a training-time test."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from critical_phase.analysis.intervention_effect import Number
@@ -12,6 +15,7 @@ from critical_phase.checkpoints import list_series, load_adapter
 from critical_phase.checkpoints.withheld_places import layer_of, places_named
 from critical_phase.cli.run_folder import RunFolder, read_record
 from critical_phase.cli.withhold import in_words
+from critical_phase.errors import StoreError
 
 Values = dict[str, Any]
 NAMES = {"project_state": "project-state", "project_write": "project-write"}
@@ -26,6 +30,37 @@ def file_name(withheld: Mapping[str, Any]) -> str:
     low, high = withheld["window"]
     parts = ("training", kind, what, *withheld["heads"], low, "to", high)
     return re.sub(r"[^A-Za-z0-9.-]+", "_", "-".join(map(str, parts))) + ".json"
+
+
+def file_of(folder: Path, values: Mapping[str, Any]) -> Path:
+    """Return where a test is written: beside one of the same name that was made otherwise.
+
+    With other controls, steps or another mode it is another test, and both are evidence: the
+    first is not lost to the second.
+    """
+    first = folder / file_name(values["withheld"])
+    names = (first if i == 1 else first.with_stem(f"{first.stem}-{i}") for i in count(1))
+    return next(path for path in names if not path.is_file() or _asks(_read(path)) == _asks(values))
+
+
+def _asks(values: Mapping[str, Any]) -> str:
+    """Write what a test asks as one text that is equal where tests are."""
+    controls = [one["withheld"] for one in values["training"]["controls"]]
+    own = [values[key] for key in ("withheld", "mode", "weight", "from", "to", "heads")]
+    return json.dumps([own, controls], sort_keys=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _asks(found)
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"this file holds no training-time test: {error!r}",
+            where=str(path),
+            fix="delete it, and repeat probe retrain",
+        ) from error
 
 
 def result_values(

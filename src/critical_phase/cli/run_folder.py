@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HEADS = ("positive", "negative")
 BASE = "base"
+MOST_NAMED = 6
+"""Runs that an error names, of those beside a path without one."""
 RECORDED = (
     "torch",
     "transformers",
@@ -138,14 +140,19 @@ def open_run(path: Path) -> RunFolder:
     if not run.record.is_file():
         if (stopped := unfinished_training(path)) is not None:
             raise stopped
-        several = any(path.glob("*/run.json"))
-        fix = (
-            "name one of the runs in it, or use --index"
-            if several
-            else (f"probe train --out {path} ...")
-        )
-        raise InputError("no run here", where=str(path), fix=fix)
+        raise InputError("no run here", where=str(path), fix=_instead(path))
     return run
+
+
+def _instead(path: Path) -> str:
+    """Say what to name instead of a path without a run: runs in it or beside it, or a new one."""
+    if any(path.glob("*/run.json")):
+        return "name one of the runs in it, or use --index"
+    beside = sorted(record.parent.name for record in path.parent.glob("*/run.json"))
+    if beside:
+        more = f" and {len(beside) - MOST_NAMED} more" if len(beside) > MOST_NAMED else ""
+        return f"runs in {path.parent}: {', '.join(beside[:MOST_NAMED])}{more}"
+    return f"probe train --out {path} ..."
 
 
 def read_record(run: RunFolder) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from critical_phase.analysis.inputs import chance
 from critical_phase.atomic import write_text
 from critical_phase.checkpoints import ORGANISM
 from critical_phase.cli.console import result, result_json, say
+from critical_phase.cli.plan_rows import rows_of_plan
 from critical_phase.cli.question_sets import (
     default_prompt,
     demonstration_questions,
@@ -32,7 +33,6 @@ from critical_phase.cli.score_table import (
     score_lines,
     table,
 )
-from critical_phase.probes import Plan
 
 
 def score_command(
@@ -85,7 +85,7 @@ def report(
     out: Path | None,
 ) -> None:
     """Print every measure, and write the rows where asked to."""
-    rows = _rows(found.plan)
+    rows = rows_of_plan(found.plan)
     combined = {
         name: OneStep(rows, {h: s.logprob_sum for h, s in heads.items()}).combined(mode, weight)
         for name, heads in found.scores.items()
@@ -144,16 +144,3 @@ def _print_lines(found: Scored, lines: Iterable[str]) -> None:
     for name, reason in found.missing.items():
         result(f"no {name}: {reason}")
     result(f"layout {found.scores[MAIN][BASE].layout_reason}")
-
-
-def _rows(plan: Plan) -> Rows:
-    return Rows(
-        question=plan.question,
-        correct=plan.correct,
-        characters=plan.characters,
-        tokens=plan.tokens,
-        question_ids=plan.question_ids,
-        groups=plan.groups,
-        texts=plan.texts,
-        bytes=plan.bytes,
-    )

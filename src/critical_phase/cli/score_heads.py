@@ -9,10 +9,10 @@ from critical_phase.checkpoints import (
     Question,
     choose_device,
     dtype_named,
-    load_model,
     model_sha256,
     prompt_format,
 )
+from critical_phase.cli.model import load
 from critical_phase.cli.score_adapters import read_checkpoint
 from critical_phase.cli.score_table import BASE
 from critical_phase.cli.too_long import positions_of, too_long
@@ -73,7 +73,7 @@ def score_heads(request: ScoreRequest) -> Scored:
     adapters = {head: read_checkpoint(folder) for head, folder in request.adapters.items()}
     units = [Unit(BASE, 0), *(Unit(head, 0, item) for head, item in adapters.items())]
     for unit in units:  # a fresh model for each: heads may differ in shape
-        model, tokenizer = load_model(
+        model, tokenizer = load(
             request.model, dtype=dtype_named(request.dtype), device=choose_device(request.device)
         )
         if not plans:

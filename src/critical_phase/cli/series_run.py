@@ -19,6 +19,7 @@ from critical_phase.checkpoints import (
 )
 from critical_phase.checkpoints.fits import check_fit
 from critical_phase.checkpoints.hub_files import split_revision
+from critical_phase.checkpoints.organism import organism_path
 from critical_phase.checkpoints.trainer_notes import noted_batch_size
 from critical_phase.cli.console import brief_steps, say
 from critical_phase.cli.question_sets import default_prompt, read_evaluation
@@ -136,8 +137,7 @@ def plan_series_lines(plan: SeriesPlan, contexts: Sequence[str] = ()) -> list[st
     lines.append(
         f"questions: {len(plan.questions)}, batch size {plan.record['recipe']['batch_size']}"
     )
-    behind = "at every checkpoint; checked when the run is made"
-    lines += [f"context {name}: {behind}" for name in contexts]
+    lines += [f"context {name}: at every checkpoint" for name in contexts]
     return lines + [f"warning: {text}" for text in warned]
 
 
@@ -204,7 +204,13 @@ def _foreign_names(sources: Mapping[str, CheckpointSource], model: str) -> list[
 
 
 def _same_model(one: str, other: str) -> bool:
-    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    if one == other:
+        return True
+    first, second = (
+        (organism_path() if name == ORGANISM else Path(name)).expanduser().resolve()
+        for name in (one, other)
+    )
+    return first == second
 
 
 def _batch_size(

@@ -52,6 +52,7 @@ def _intervention(found: Any) -> Intervention:
     share, control = float(found["share"]), float(found["control_share"])
     if not (low <= share <= high and below <= control <= above):
         raise ValueError("a share lies outside its interval")
+    another = found.get("control_another")
     return Intervention(
         plan=found["plan"],
         about=str(found["about"]),
@@ -61,4 +62,18 @@ def _intervention(found: Any) -> Intervention:
         control_share=control,
         control_interval=(below, above),
         questions=int(found["questions"]),
+        control_another=None if another is None else (float(another[0]), float(another[1])),
+        mode=str(found.get("mode", "")),
+        **_ends(found),
     )
+
+
+def _ends(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return head and steps of the two ends; both heads where these differ."""
+    if "from" not in found or "to" not in found:
+        return {}
+    (early, _, first), (late, _, last) = (str(found[k]).rpartition("@") for k in ("from", "to"))
+    return {
+        "head": early if early == late else f"{early} and {late}",
+        "between": (int(first), int(last)),
+    }

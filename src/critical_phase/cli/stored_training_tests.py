@@ -1,7 +1,7 @@
 """What training-time tests of a run say, as `interventions/training-*.json` have it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,6 @@ from critical_phase.errors import StoreError
 
 def training_evidence(run: Path, head: str, layers: Sequence[int]) -> bool | None:
     """Say whether a run's jump moves or vanishes without these layers: point 6 of a cause.
-
-    A test speaks for layers if it froze something in exactly these, in this head. That the jump
-    stays says something only where all of their parameters were frozen. Tests that took a
-    direction out speak for no layer.
 
     Args:
         run: Run folder.
@@ -28,16 +24,40 @@ def training_evidence(run: Path, head: str, layers: Sequence[int]) -> bool | Non
     Raises:
         StoreError: A file does not hold a training-time test.
     """
-    said = [
-        one["training"]["met"]
+    said = training_said(run, head, layers)
+    return True in said if said else None
+
+
+def training_said(
+    run: Path,
+    head: str,
+    layers: Sequence[int],
+    fits: Callable[[Mapping[str, Any]], bool] = lambda test: True,
+) -> list[bool]:
+    """List what the tests that speak for some layers of a head say; unresolved ones say nothing.
+
+    A test speaks for layers if it froze something in exactly these, in this head and no other.
+    That the jump stays says something only where all of their parameters were frozen. Tests that
+    took a direction out speak for no layer.
+
+    Args:
+        run: Run folder.
+        head: The head that was tested.
+        layers: What is said to cause the jump.
+        fits: Tells whether a test is about the same jump.
+
+    Raises:
+        StoreError: A file does not hold a training-time test.
+    """
+    return [
+        bool(one["training"]["met"])
         for one in read_training_tests(run)
-        if head in one["heads"]
+        if list(one["heads"]) == [head]
         and sorted(one["layers"]) == sorted(set(layers)) != []
+        and one["training"]["met"] is not None
         and (one["whole_layers"] or one["training"]["met"])
+        and fits(one)
     ]
-    if True in said:
-        return True
-    return False if False in said else None
 
 
 def read_training_tests(run: Path) -> list[dict[str, Any]]:
@@ -54,8 +74,9 @@ def _read(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, Mapping) or found["plan"] != "training_time":
             raise ValueError("its plan is not training_time")
-        for key in ("heads", "layers", "whole_layers", "withheld", "sentence"):
+        for key in ("heads", "layers", "whole_layers", "withheld", "sentence", "mode", "weight"):
             found[key]
+        found["training"]["run_tau"]["steps"]
         if found["training"]["met"] not in (True, False, None):
             raise ValueError("met is neither true, false nor null")
         return dict(found)

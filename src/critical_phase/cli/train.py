@@ -15,7 +15,6 @@ from critical_phase.checkpoints import (
     QuestionFile,
     Recipe,
     dtype_named,
-    load_model,
     main_process,
     negative_kind,
     prompt_format,
@@ -31,6 +30,7 @@ from critical_phase.cli.collect import PARTIAL
 from critical_phase.cli.console import brief_steps, result, say
 from critical_phase.cli.densify import densify_run
 from critical_phase.cli.head_training import HeadTraining, recipe_of, train_one
+from critical_phase.cli.model import load
 from critical_phase.cli.question_sets import (
     default_prompt,
     evaluation_source,
@@ -99,7 +99,7 @@ def train_run(
         collect.take_questions(evaluation.questions)
     if overwrite:
         # What cannot be loaded must not cost the heads that are there.
-        load_model(settings.model, dtype=dtype_named(settings.dtype))
+        load(settings.model, dtype=dtype_named(settings.dtype))
         forget_heads(run, settings.heads)
     for head in settings.heads:
         train_one(HeadTraining(head, run, data, recipe_for(head)), save_at, collect)

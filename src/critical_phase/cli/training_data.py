@@ -20,7 +20,6 @@ from critical_phase.checkpoints import (
     data_order,
     draw_examples,
     dtype_named,
-    load_model,
     model_sha256,
     negative_kind,
     process_device,
@@ -28,6 +27,7 @@ from critical_phase.checkpoints import (
     questions_sha256,
     select_stratum,
 )
+from critical_phase.cli.model import load
 from critical_phase.cli.question_sets import unrelated_texts
 from critical_phase.cli.run_folder import HEADS, RunFolder
 from critical_phase.cli.settings import TrainSettings
@@ -151,7 +151,7 @@ def _base_scores(
 ) -> BaseScores:
     """Score every candidate of the training questions with the base, or read it from the run."""
     path = run.path / "questions" / "train_base_scores.json"
-    model, tokenizer = load_model(
+    model, tokenizer = load(
         settings.model,
         dtype=dtype_named(settings.dtype),
         device=process_device(choose_device(settings.device)),
