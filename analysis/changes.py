@@ -10,6 +10,7 @@ from .bootstrap import interval, shared_weights
 from .change_point import NO_FIT, SMALL_PART
 from .change_points import change_points, reference
 from .changes_table import changes_table
+from .curvature import curvature
 from .family import family_p
 from .head_importance import head_importance
 from .head_outputs import head_outputs
@@ -49,6 +50,7 @@ SOURCES = {
     "sparsity": sparsity,
     "weights": weights,
     "local_learning": local_learning,
+    "curvature": curvature,
 }
 """Measures whose series are ranked."""
 

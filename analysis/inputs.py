@@ -11,6 +11,7 @@ from critical_phase.errors import FitError, ShapeError
 
 from .causal_evidence import Intervention
 from .control_run import ControlRun
+from .curvature_series import CurvatureSeries
 from .llc_series import LlcSeries
 from .read_out import ReadOut
 
@@ -213,6 +214,10 @@ class RunArrays(Scored, Protocol):
 
     def local_learning(self, head: str) -> LlcSeries | None:
         """Local learning coefficients of a head, None where none were sampled."""
+        ...
+
+    def curvature(self, head: str) -> CurvatureSeries | None:
+        """Fisher trace and sharpness of a head, None where they were not measured."""
         ...
 
 

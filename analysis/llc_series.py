@@ -1,6 +1,6 @@
 """Learning coefficients of one head as chains found them, and what they say at each checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ from scipy.stats import t as student
 from critical_phase.errors import ShapeError
 
 Word = Literal["above zero", "not told from zero", "no minimum", "no interval"]
+
+SHARP = 0.25
+"""Largest typical half-width of the intervals, over the range, for a series to be ranked."""
 
 OVER_CHAINS = "95 % t interval over chains; one training, one set of examples"
 
@@ -101,3 +104,12 @@ def at_minimum(series: LlcSeries) -> Bool[np.ndarray, " step"]:
     """Say where the estimate is no less than zero and has an interval."""
     return np.array([one.word in ("above zero", "not told from zero")
                      for one in points_of(series)], dtype=bool)  # fmt: skip
+
+
+def too_wide(points: Sequence[LlcPoint]) -> str | None:
+    """Say how wide intervals are where a change cannot be looked for, None where it can."""
+    reach = float(np.ptp([p.value for p in points]))
+    half = float(np.median([(p.high - p.low) / 2 for p in points]))
+    if half <= SHARP * reach:
+        return None
+    return f"half as wide as {half:.3g} where the values range over {reach:.3g}"

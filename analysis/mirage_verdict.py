@@ -39,7 +39,7 @@ def smooth_margin(case: Case) -> Verdict:
         f" (delay {found.delay:.1f}{_band(found.delay_interval)} steps)",
         f"the margin is closest to a {best} curve; abruptness p = {margin.test.p:.3g}",
     )
-    kind = _mirage_kind((even, odd), best, abrupt=margin.test.found)
+    kind = _mirage_kind(found, (even, odd), best, abrupt=margin.test.found)
     if kind == "not separable":
         texts += ("more checkpoints inside the jump, or more questions, would separate it",)
     p = case.adjusted(margin.series.quantity)
@@ -59,14 +59,17 @@ def _unmoved(accuracy: SeriesChange) -> str:
     return f"accuracy did not change abruptly: the fitted change of {band} may be zero"
 
 
-def _mirage_kind(halves: tuple[Mirage, Mirage], best: str, *, abrupt: bool) -> Kind:
-    """Decide on the first half and confirm on the second."""
+def _mirage_kind(whole: Mirage, halves: tuple[Mirage, Mirage], best: str, *, abrupt: bool) -> Kind:
+    """Decide on the first half and confirm on the second.
+
+    Nothing is chosen by the place, so all questions may show that it is the same; neither half
+    may have it elsewhere.
+    """
     bands = [half.smooth_interval or (0.0, np.inf) for half in halves]
     if all(high < EXPLAINS for _, high in bands) and best in ("sigmoid", "step") and abrupt:
         return "excluded"
-    explains = all(low > EXPLAINS for low, _ in bands) and all(
-        half.same_place is True for half in halves
-    )
+    placed = whole.same_place is True and not any(half.same_place is False for half in halves)
+    explains = placed and all(low > EXPLAINS for low, _ in bands)
     if explains and best in SMOOTH_KINDS and not abrupt:
         return "supported"
     return "not separable"

@@ -15,6 +15,7 @@ from .change_points import change_points
 from .changes import changes
 from .collapses import collapse
 from .control_runs import control_runs
+from .curvature import curvature
 from .decomposition import decomposition
 from .findings import findings
 from .geometry import geometry
@@ -94,6 +95,7 @@ MEASURES: dict[str, Measure] = {
     "weight_spaces": weight_spaces,
     "intruders": intruders,
     "local_learning": local_learning,
+    "curvature": curvature,
     "changes": changes,
     "attention_moves": attention_moves,
     "instability": instability,

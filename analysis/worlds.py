@@ -10,6 +10,7 @@ from critical_phase.errors import ConfigError
 
 from .causal_evidence import Intervention
 from .control_run import ControlRun
+from .curvature_series import CurvatureSeries
 from .inputs import Rows
 from .llc_series import LlcSeries
 from .planted_arrays import (
@@ -64,6 +65,8 @@ class PlantedRun:
     """Other trainings that differ in one planned thing."""
     coefficients: dict[str, LlcSeries] = field(default_factory=dict)
     """Learning coefficients of a head where they are planted."""
+    curvatures: dict[str, CurvatureSeries] = field(default_factory=dict)
+    """Fisher trace and sharpness of a head where they are planted."""
     unembedding: ReadOut | None = None
     """Read-out of the base where one is planted."""
 
@@ -194,6 +197,10 @@ class PlantedRun:
     def local_learning(self, head: str) -> LlcSeries | None:
         """Return the planted learning coefficients."""
         return self.coefficients.get(head)
+
+    def curvature(self, head: str) -> CurvatureSeries | None:
+        """Return the planted Fisher trace and sharpness."""
+        return self.curvatures.get(head)
 
     def training_log(self, head: str) -> dict[str, np.ndarray]:
         """Return the planted log, else a falling loss."""

@@ -1,28 +1,20 @@
 """Files of learning coefficients: one small JSON object per checkpoint, and one of settings."""
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from critical_phase.atomic import write_json
-from critical_phase.errors import StoreError
+from critical_phase.probes.keyed_files import number, step_path
 from critical_phase.probes.llc_sampler import Chain
 from critical_phase.probes.llc_sweep import Choice
-from critical_phase.probes.units import step_name
 
-SCHEMA_VERSION = 1
 FOLDER = "llc"
 SETTINGS = "settings.json"
-RANDOM = "random"
-"""First part of the name of the control with random adapters."""
 
 
 def llc_path(run: Path, head: str, step: int, *, control: bool = False) -> Path:
     """Return where the estimate of a checkpoint, or of its random twin, belongs."""
-    name = step_name(step)
-    return run / FOLDER / head / f"{f'{RANDOM}-{name}' if control else name}.json"
+    return step_path(run, FOLDER, head, step, control=control)
 
 
 def settings_path(run: Path, head: str) -> Path:
@@ -61,43 +53,3 @@ def choice_json(choice: Choice) -> dict[str, Any]:
             for cell in choice.cells
         ],
     }
-
-
-def number(value: float) -> float | None:
-    """Return what JSON can hold."""
-    return value if math.isfinite(value) else None
-
-
-def stored(path: Path, key: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
-    """Return a finished file that was made in this way; None where there is none.
-
-    Raises:
-        StoreError: The file is damaged, or was made in another way and is not to be replaced.
-    """
-    if not path.is_file():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        odd = sorted(k for k in key if found["key"].get(k) != key[k])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if overwrite:
-            return None
-        problem = f"cannot read this file: {error!r}"
-        raise StoreError(problem, where=str(path), fix="repeat with --overwrite") from error
-    if not odd:
-        return found
-    if overwrite:
-        return None
-    raise StoreError(
-        f"this file was made in another way: its {odd[0]} is {found['key'].get(odd[0])!r}, "
-        f"asked for {key[odd[0]]!r}",
-        where=str(path),
-        fix="repeat the earlier settings, or give --overwrite to sample again",
-    )
-
-
-def write(path: Path, key: Mapping[str, Any], **content: object) -> dict[str, Any]:
-    """Write a file at once and return what it holds."""
-    value = {"schema_version": SCHEMA_VERSION, "key": dict(key), **content}
-    write_json(path, value)
-    return value

@@ -6,21 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from critical_phase.checkpoints import model_sha256
-from critical_phase.checkpoints.random_adapter import random_twin
-from critical_phase.errors import CheckpointError, CriticalPhaseError, StoreError
 from critical_phase.probes.effect_files import DrawnExamples
-from critical_phase.probes.llc_files import (
-    chains_json,
-    choice_json,
-    llc_path,
-    number,
-    settings_path,
-    stored,
-    write,
-)
+from critical_phase.probes.held_adapter import held_adapter, put_random_twin
+from critical_phase.probes.keyed_files import number, stored, write
+from critical_phase.probes.llc_files import chains_json, choice_json, llc_path, settings_path
 from critical_phase.probes.llc_quadratic import quadratic_control
 from critical_phase.probes.llc_sampler import Sampling, sample_chain
 from critical_phase.probes.llc_sweep import Choice, sweep
@@ -35,6 +25,7 @@ from critical_phase.probes.llc_target import (
 from critical_phase.probes.plan import Plan
 from critical_phase.probes.slots import ModelSlot
 from critical_phase.probes.units import Unit
+from critical_phase.probes.walk import walk
 
 PASS = 64
 """Examples of one pass over all of them."""
@@ -92,13 +83,7 @@ class _Series:
     @contextlib.contextmanager
     def _at(self, unit: Unit) -> Iterator[AnswerTarget]:
         """Hold a checkpoint with gradients."""
-        if unit.checkpoint is not None and unit.checkpoint.kind == "full":
-            raise CheckpointError(
-                "learning coefficients are sampled over an adapter, and this holds full weights",
-                where=str(unit.checkpoint.path),
-                fix="train a LoRA",
-            )
-        with self._slot.holding(unit), self._slot.live() as live:
+        with held_adapter(self._slot, unit, "learning coefficients are sampled") as live:
             chosen = chosen_parameters(live, self._settings.sampled)
             for name, tensor in live.items():
                 tensor.requires_grad_(name in chosen)
@@ -144,7 +129,7 @@ class _Series:
             return False
         with self._at(unit) as target:
             if control:
-                self._randomise(unit, target)
+                put_random_twin(unit, target.parameters, seed=self._settings.seed)
             here, slope = losses_and_slope(target, PASS)
             chains = [
                 sample_chain(target, here, sampling, (self._settings.seed, 3, place))
@@ -161,14 +146,6 @@ class _Series:
             }
         write(path, key, **content)
         return True
-
-    def _randomise(self, unit: Unit, target: AnswerTarget) -> None:
-        """Put a random adapter of the same norm, module by module, in place of the unit's."""
-        assert unit.checkpoint is not None
-        twin = random_twin(unit.checkpoint, seed=self._settings.seed)
-        with torch.no_grad():
-            for name, tensor in target.parameters.items():
-                tensor.copy_(twin[name])
 
 
 def learning_coefficients(
@@ -209,24 +186,17 @@ def learning_coefficients(
     slot = ModelSlot.open(model, [*units, reference], plan, base)
     series = _Series(run, head, slot, examples, settings, base)
     settled = series.settle(reference, overwrite=overwrite)
-    done: list[Unit] = []
-    existing: list[Unit] = []
-    failed: list[tuple[Unit, str]] = []
     jobs = [(reference, True), *((unit, False) for unit in units)]
-    for place, (unit, control) in enumerate(jobs):
-        if stop is not None and stop():
-            break
-        try:
-            new = series.measure(unit, settled, overwrite=overwrite, control=control)
-        except StoreError:
-            raise
-        except CriticalPhaseError as error:
-            failed.append((unit, str(error)))
-        else:
-            if not control:
-                (done if new else existing).append(unit)
-        if progress is not None:
-            progress(place)
-    dealt = {unit.name for unit in (*done, *existing, *(unit for unit, _ in failed))}
-    left = tuple(unit for unit in units if unit.name not in dealt)
-    return LlcReport(tuple(done), tuple(existing), tuple(failed), left, settled)
+    walked = walk(
+        jobs,
+        lambda job: series.measure(job[0], settled, overwrite=overwrite, control=job[1]),
+        progress=progress,
+        stop=stop,
+    )
+    return LlcReport(
+        tuple(unit for unit, control in walked.done if not control),
+        tuple(unit for unit, control in walked.existing if not control),
+        tuple((unit, message) for (unit, _), message in walked.failed),
+        tuple(unit for unit, control in walked.remaining if not control),
+        settled,
+    )

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from critical_phase.checkpoints import Example
 from critical_phase.checkpoints.answer_loss import IGNORED, collate
 from critical_phase.errors import CheckpointError, ConfigError
+from critical_phase.probes.held_adapter import refuse_training_mode
 from critical_phase.probes.llc_sampler import gradients_of, parts_of
 
 Sampled = Literal["factors", "b"]
@@ -35,12 +36,7 @@ class AnswerTarget:
         Raises:
             ConfigError: A module is in training mode, or there are fewer than two examples.
         """
-        training = [name for name, module in model.named_modules() if module.training]
-        if training:
-            raise ConfigError(
-                f"{len(training)} modules are in training mode, first {training[0] or 'the model'}",
-                fix="call model.eval(): with dropout the loss at a checkpoint is not one number",
-            )
+        refuse_training_mode(model)
         if len(examples) < 2:
             raise ConfigError(
                 f"beta = 1/log n needs at least 2 examples, found {len(examples)}",

@@ -106,7 +106,8 @@ def halves(kinds, rng):
     ],
 )
 def test_a_mirage_needs_both_halves_and_a_smooth_kind_of_margin(kinds, best, abrupt, verdict, rng):
-    assert _mirage_kind(halves(kinds, rng), best, abrupt=abrupt) == verdict
+    pair = halves(kinds, rng)
+    assert _mirage_kind(pair[0], pair, best, abrupt=abrupt) == verdict
 
 
 @pytest.mark.parametrize("spacing", [1, 3])

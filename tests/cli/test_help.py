@@ -38,6 +38,7 @@ APART = (
     "intervene",
     "generate",
     "llc",
+    "curvature",
 )
 """Commands whose options are in a file of their own, because their work loads much."""
 

@@ -1,12 +1,11 @@
 """`probe llc` from the command line, and what an analysis reads of it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import Probe
+from tiny_run import Probe, copy_scored
 
 from critical_phase.analysis import AnalysisSettings
 from critical_phase.analysis.local_learning import local_learning
@@ -22,11 +21,7 @@ STEPS = ("--checkpoints", "0,6")
 @pytest.fixture
 def run(collected_run: Path, tmp_path: Path) -> Path:
     """A trained and scored run of its own."""
-    for name in ("heads", "questions", "scores"):
-        shutil.copytree(collected_run / name, tmp_path / "run" / name)
-    for name in ("run.json", "plan.csv"):
-        shutil.copy(collected_run / name, tmp_path / "run")
-    return tmp_path / "run"
+    return copy_scored(collected_run, tmp_path / "run")
 
 
 def test_a_series_is_sampled_resumed_and_read(probe: Probe, run: Path) -> None:

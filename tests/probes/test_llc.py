@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from full_unit import full_unit
 
-from critical_phase.checkpoints import Checkpoint, Example, hash_checkpoint
-from critical_phase.checkpoints.folders import SavedStep
+from critical_phase.checkpoints import Checkpoint, Example
 from critical_phase.errors import CheckpointError, ConfigError, FitError, StoreError
-from critical_phase.probes import Unit, draw_for_gradients, make_units
+from critical_phase.probes import draw_for_gradients, make_units
 from critical_phase.probes.llc_files import llc_path, settings_path
 from critical_phase.probes.llc_job import LlcSettings, learning_coefficients
 from critical_phase.probes.llc_quadratic import Quadratic, known_llc, quadratic_control
@@ -283,9 +283,7 @@ def test_full_weights_are_refused_by_name(
     tmp_path: Path, series: tuple[Checkpoint, ...], make_model: Any, plan: Any
 ) -> None:
     model = make_model("llama")
-    model.save_pretrained(tmp_path / "full" / "checkpoint-1")
-    saved = SavedStep(1, "full", tmp_path / "full" / "checkpoint-1")
-    unit = Unit("negative", 1, hash_checkpoint(saved))
+    unit = full_unit(tmp_path / "full", model)
     with pytest.raises(CheckpointError, match="sampled over an adapter, and this holds full"):
         learning_coefficients(
             tmp_path / "run", model, "negative", [unit], DRAWN, plan, QUICK,

@@ -16,7 +16,7 @@ from critical_phase.errors import CriticalPhaseError
 COMMANDS = {
     "demo": (
         "demo",
-        "The whole way on the embedded model, offline: about a minute on two idle cores.",
+        "The whole way on the embedded model, offline: about two minutes on two idle cores.",
     ),
     "train": ("train_command", "Train the heads, with a checkpoint at every step that matters."),
     "checkpoints": ("checkpoints", "List saved steps with norm, loss, duplicates and faults."),
@@ -26,6 +26,7 @@ COMMANDS = {
     "score": ("score_command", "Print how often a model, or two heads on it, is right."),
     "effects": ("effects_command", "Measure drift from the base, another task and gradient noise."),
     "llc": ("llc_command", "Sample the local learning coefficient of a head at its checkpoints."),
+    "curvature": ("curvature_command", "Measure Fisher trace and sharpness at its checkpoints."),
     "analyze": ("analyze", "Turn stored arrays into curves, change points and findings."),
     "intervene": (
         "intervene_command",

@@ -4,19 +4,16 @@ from pathlib import Path
 from typing import Literal
 
 import click
-import numpy as np
 from pydantic import Field
 
-from critical_phase.checkpoints import prompt_format, read_questions
-from critical_phase.checkpoints.examples_file import read_examples
 from critical_phase.cli.collect import PARTIAL, Prepared, prepare
 from critical_phase.cli.console import bar, brief_steps, result
+from critical_phase.cli.head_units import adapter_units, draw_of, head_examples, last_unit
 from critical_phase.cli.interrupt import stop_on_interrupt
 from critical_phase.cli.run_folder import read_record, update_record
-from critical_phase.cli.series_files import choose_series
 from critical_phase.cli.settings import CollectSettings, Settings, command_line, resolve
 from critical_phase.errors import ConfigError
-from critical_phase.probes import DrawnExamples, Unit, draw_for_gradients
+from critical_phase.probes import DrawnExamples, Unit
 from critical_phase.probes.llc_job import LlcReport, LlcSettings, learning_coefficients
 from critical_phase.probes.llc_sampler import Sampling
 
@@ -86,7 +83,7 @@ def llc_run(
             examples,
             ready.plan,
             LlcSettings(options.sampling(), options.sample, options.seed),
-            reference=_reference(ready, options),
+            reference=last_unit(ready, options.head),
             overwrite=overwrite,
             progress=update,
             stop=stop,
@@ -114,42 +111,13 @@ def check_options(options: LlcOptions) -> None:
 
 def _units(ready: Prepared, options: LlcOptions) -> tuple[Unit, ...]:
     """Return the chosen checkpoints that are adapters."""
-    units = tuple(unit for unit in ready.units if unit.checkpoint is not None)
-    if not units:
-        raise ConfigError(
-            f"no checkpoint of the {options.head} head is an adapter among {options.checkpoints}",
-            where=str(ready.run.path),
-            fix="name other --checkpoints",
-        )
-    return units
-
-
-def _reference(ready: Prepared, options: LlcOptions) -> Unit:
-    """Return the last saved adapter: the same whichever checkpoints are chosen."""
-    saved = choose_series(ready.run, options.head, "all", fetch=False).checkpoints
-    last = max((one for one in saved if one.kind != "base"), key=lambda one: one.step)
-    return Unit(options.head, last.step, last)
+    return adapter_units(ready, options.head, options.checkpoints)
 
 
 def _examples(ready: Prepared, options: LlcOptions) -> DrawnExamples:
     """Read the examples of the head: all, or a draw of them."""
-    path, asked = ready.run.head(options.head) / "examples.csv", ready.run.questions("train")
-    if not path.is_file() or not asked.is_file():
-        raise ConfigError(
-            f"the {options.head} head does not say what it was trained on, which is the loss here",
-            where=str(path),
-            fix="only heads that probe train finished note their examples",
-        )
-    style = prompt_format(ready.record["recipe"]["prompt"])
-    found = read_examples(path, read_questions(asked), ready.tokenizer, style)
-    count = options.examples or len(found)
-    if count > len(found):
-        raise ConfigError(
-            f"{count} examples are asked for, but the {options.head} head saw {len(found)}",
-            where=str(path),
-            fix=f"give --examples at most {len(found)}",
-        )
-    return draw_for_gradients(found, count, np.random.default_rng([options.seed, 9]))
+    found = head_examples(ready, options.head)
+    return draw_of(ready, options.head, found, options.examples or len(found), options.seed)
 
 
 def llc_command(
@@ -190,7 +158,9 @@ def plan_lines(path: Path, options: LlcOptions) -> list[str]:
     ready = prepare(path, options.collecting(), fetch=False)
     units, examples = _units(ready, options), _examples(ready, options)
     steps = options.burn_in + options.draws
-    first = "as given" if options.lr else f"by a sweep at step {_reference(ready, options).step}"
+    first = (
+        "as given" if options.lr else f"by a sweep at step {last_unit(ready, options.head).step}"
+    )
     return [
         f"{options.head}: {len(units)} checkpoints: {brief_steps([u.step for u in units])}",
         f"{len(examples.examples)} training examples, {options.chains} chains of {steps} steps of "

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from critical_phase.analysis import ControlRun, Intervention, Rows
+from critical_phase.analysis.curvature_series import CurvatureSeries
 from critical_phase.analysis.llc_series import LlcSeries
 from critical_phase.analysis.read_out import ReadOut
 from critical_phase.checkpoints import read_log, read_questions
@@ -26,6 +27,7 @@ from critical_phase.cli.stored_contexts import (
     rows_of,
     stored_steps,
 )
+from critical_phase.cli.stored_curvature import read_curvature
 from critical_phase.cli.stored_heads import has_norms, stored_heads
 from critical_phase.cli.stored_interventions import read_interventions
 from critical_phase.cli.stored_llc import read_llc
@@ -240,6 +242,10 @@ class StoredRun:
     def local_learning(self, head: str) -> LlcSeries | None:
         """Local learning coefficients of a head, None where none were sampled."""
         return read_llc(self._run.path, head)
+
+    def curvature(self, head: str) -> CurvatureSeries | None:
+        """Fisher trace and sharpness of a head, None where they were not measured."""
+        return read_curvature(self._run.path, head)
 
     def _describe_activations(self) -> None:
         """Note which activations exist for every step that has scores."""

@@ -6,6 +6,7 @@ from critical_phase.checkpoints import Series
 from critical_phase.cli.changed_adapters import remedy
 from critical_phase.cli.run_folder import BASE, RunFolder
 from critical_phase.cli.stored_contexts import StoredContexts, StoredEffects, check_adapters
+from critical_phase.cli.stored_curvature import check_curvature
 from critical_phase.cli.stored_llc import check_llc
 from critical_phase.errors import StoreError
 from critical_phase.probes import read_attrs
@@ -40,6 +41,7 @@ def check_stored(
             fix = f"probe collect {run.path} --contexts {name} --overwrite"
             check_adapters(contexts.files(name, head), saved, _remedy(run, head, fix))
         check_llc(run.path, head, saved)
+        check_curvature(run.path, head, saved)
         fix = f"probe effects {run.path} --overwrite"
         check_adapters(effects.files(head), saved, _remedy(run, head, fix))
 
