@@ -31,6 +31,10 @@ class Asked:
     elsewhere: tuple[str, ...] = ()
     doses: tuple[tuple[float, str], ...] = ()
     """Pairs of dose and cell."""
+    peers: tuple[str, ...] = ()
+    """The same at as many places, drawn at random."""
+    sized: bool = False
+    """Whether the answer is of a set of places, which must be held beside others of its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Beside:
     drift_late: float | None = None
     second: tuple[float, float] | None = None
     """Interval of the change of accuracy on another task."""
+    second_why: str = ""
+    """Why there is none, where the task was tried."""
     leads: tuple[float, float] | None = None
     """Interval of the steps from the jump to the component's change."""
     leads_of: str = ""
@@ -65,6 +71,8 @@ class Claim:
     doses: DoseResponse | None
     lost: bool
     points: tuple[Point, ...]
+    peers: Effect | None
+    """The same at as many places, drawn at random; None without any."""
     causes: bool
     """Whether all seven points are met."""
     sentence: str
@@ -87,6 +95,7 @@ def claim(frame: Frame, scores: Scores, asked: Asked, beside: Beside) -> Claim:
     own, control = read((asked.cell,)), read(asked.controls)
     opposite = read((asked.opposite,)) if asked.opposite else None
     elsewhere = tuple((name, read((name,))) for name in asked.elsewhere)
+    peers = read(asked.peers) if asked.peers else None
     doses = _doses(frame, scores, asked)
     several = doses is not None and len(doses.doses) >= FEWEST_DOSES
     points = minimum(
@@ -106,6 +115,9 @@ def claim(frame: Frame, scores: Scores, asked: Asked, beside: Beside) -> Claim:
             beside.leads,
             beside.leads_of,
             beside.training,
+            peers=peers,
+            sized=asked.sized,
+            second_why=beside.second_why,
         )
     )
     return Claim(
@@ -119,6 +131,7 @@ def claim(frame: Frame, scores: Scores, asked: Asked, beside: Beside) -> Claim:
         doses,
         asked.lost,
         points,
+        peers,
         may_say_cause(points),
         sentence(asked.about, points, own, lost=asked.lost),
     )

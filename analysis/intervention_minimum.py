@@ -49,6 +49,12 @@ class Evidence:
     """Which quantity of the component that is."""
     training: bool | None = None
     """Whether the jump moves or vanishes when the component is held still in training."""
+    peers: Effect | None = None
+    """The same at as many places, drawn at random: with what one more such set does."""
+    sized: bool = False
+    """Whether what acts is a set of places, which says something only beside others of its size."""
+    second_why: str = ""
+    """Why another task that was tried says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ def _both_ways(evidence: Evidence) -> Point:
 
 
 def _specific(evidence: Evidence) -> Point:
-    asks = "specific: random of the same norm, other layers, another task, neutral text"
+    asks = "specific: random of the same norm, other layers and sets, another task, neutral text"
     low, gaps, faults = _least(evidence), [], []
     mean, random = _size(evidence.control, lost=evidence.lost).interval[1], _random(evidence)
     if not low > mean:
@@ -171,8 +177,14 @@ def _specific(evidence: Evidence) -> Point:
     else:
         most = max(_size(one, lost=evidence.lost).interval[1] for one in evidence.elsewhere)
         faults += [] if low > most else [f"other layers do up to {most:.2f}"]
+    if evidence.sized:
+        size = None if evidence.peers is None else _another(evidence.peers, lost=evidence.lost)
+        if size is None:
+            gaps.append("no other sets of as many places to hold it beside")
+        elif not low > size:
+            faults.append(f"one more set of as many places may do up to {size:.2f}")
     if evidence.second is None:
-        gaps.append("another task not measured")
+        gaps.append(evidence.second_why or "another task not measured")
     elif evidence.second[1] < 0:
         faults.append(f"another task loses up to {-evidence.second[0]:.2f}")
     elif evidence.second[0] < -EQUAL:
@@ -201,8 +213,11 @@ def _repeated(evidence: Evidence) -> Point:
 
 def _random(evidence: Evidence) -> float | None:
     """Return the most that one more draw of the control does; None where too few were drawn."""
-    control = evidence.control
-    found = control.another_lost if evidence.lost else control.another
+    return _another(evidence.control, lost=evidence.lost)
+
+
+def _another(draws: Effect, *, lost: bool) -> float | None:
+    found = draws.another_lost if lost else draws.another
     return None if found is None else found[1]
 
 

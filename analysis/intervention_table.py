@@ -82,6 +82,7 @@ def claim_values(found: Claim) -> dict[str, Any]:
         "control_effect": effect_values(found.control_effect),
         "opposite": None if found.opposite is None else effect_values(found.opposite),
         "elsewhere": [{"name": name, **effect_values(one)} for name, one in found.elsewhere],
+        "peers": _peers(found),
         "doses": None,
         "points": [
             {"number": p.number, "asks": p.asks, "met": p.met, "found": p.found}
@@ -100,6 +101,19 @@ def claim_values(found: Claim) -> dict[str, Any]:
             "monotone": found.doses.monotone,
         }
     return values
+
+
+def _peers(found: Claim) -> dict[str, Any] | None:
+    """Write what sets of as many places do, as much as comes or goes."""
+    if found.peers is None:
+        return None
+    size = found.peers.lost if found.lost else found.peers.share
+    another = found.peers.another_lost if found.lost else found.peers.another
+    return {
+        "share": size.value,
+        "interval": list(size.interval),
+        "another": None if another is None else list(another),
+    }
 
 
 def path_values(

@@ -36,6 +36,8 @@ class Mirage:
     """The same for the smooth-drift curve."""
     delay_interval: tuple[float, float] | None
     """95 % question bootstrap of `delay`."""
+    delay_tests: tuple[float, float] | None
+    """5 and 95 % quantiles of the same: two one-sided tests of 5 % of the same place."""
     span: float
     """Last step minus first."""
     smooth: Float[np.ndarray, " step"]
@@ -52,11 +54,12 @@ class Mirage:
     def same_place(self) -> bool | None:
         """Say whether a smooth drift puts the change where it was seen; None where that is open.
 
-        The whole interval of the delay must lie within `SAME_PLACE` of the series, or outside.
+        Both one-sided tests must place the delay within `SAME_PLACE` of the series, or one must
+        place it beyond.
         A step as large at another place explains nothing: margins that stay near zero and
         then move give a large counterfactual step at the start.
         """
-        low, high = self.delay_interval or (self.delay, self.delay)
+        low, high = self.delay_tests or (self.delay, self.delay)
         reach = SAME_PLACE * self.span
         if -reach <= low and high <= reach:
             return True
@@ -112,14 +115,16 @@ def mirage(
     sign = 1.0 if observed[-1] >= observed[0] else -1.0
     halfway = [float(middles(sign * c[None], clock)[0]) for c in (observed, smooth)]
     largest = [float(np.max(sign * np.diff(c))) for c in (observed, smooth, common)]
-    band, delays = None, None
+    band, delays, tests = None, None, None
     if weights is not None and largest[0] > 0:
         drawn = [sign * (weights @ c.T) for c in curves[:2]]
         steps = [np.max(np.diff(c, axis=1), axis=1) for c in drawn]
         low, high = interval(steps[1] / np.maximum(steps[0], 1e-12))
         band = (float(low), float(high))
-        low, high = interval(middles(drawn[0], clock) - middles(drawn[1], clock))
-        delays = (float(low), float(high))
+        apart = middles(drawn[0], clock) - middles(drawn[1], clock)
+        delays, tests = (
+            (float(low), float(high)) for low, high in (interval(apart), interval(apart, 0.90))
+        )
     return Mirage(
         _ratio(largest[1], largest[0]),
         band,
@@ -130,6 +135,7 @@ def mirage(
         halfway[0],
         halfway[1],
         delays,
+        tests,
         float(clock[-1] - clock[0]),
         smooth,
         common,

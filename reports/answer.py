@@ -52,6 +52,8 @@ class Answer:
     warnings: tuple[str, ...]
     note: str
     """What a reader must know before the rest: heads that the run lacks."""
+    jump: bool = False
+    """Whether an abrupt change was found that explanations can be of."""
     words: tuple[tuple[str, str, str], ...] = ()
     """Words of this block and what they mean."""
 
@@ -75,6 +77,7 @@ def answer(findings: Json, heads: Sequence[str] = ()) -> Answer:
         sentence=f"{first}." if rest else first,
         more=rest[:1].upper() + rest[1:],
         facts=jump_facts(findings) if jump else _flat_facts(findings),
+        jump=bool(jump),
         words=words(findings),
         chips=tuple(_chip(item) for item in findings.get("verdicts") or ()),
         controls=tuple(_control(item) for item in findings.get("controls") or ()),

@@ -31,6 +31,7 @@ ANSWER = (
     ("accuracy", "Accuracy", "number"),
     ("singles", "Middle half of single questions", "number"),
     ("elsewhere", "Most elsewhere", "number"),
+    ("peers", "One more set of as many places", "number"),
     ("drift", "Drift, neutral text", "number"),
     ("drift_late", "Drift of the late model", "number"),
     ("second", "Other task, change", "number"),
@@ -143,6 +144,7 @@ def _answer_row(answer: Answer) -> tuple[Any, ...]:
         *_two(answer.control_share), raw.get("control_another"), *_two(answer.opposite),
         _does(answer, exploratory.get("share")), effect.get("accuracy"), _middle(answer),
         max((share for share in elsewhere if share is not None), default=None),
+        (raw.get("peers") or {}).get("another"),
         (drift.get("cell") or {}).get("mean"), (drift.get("late") or {}).get("mean"),
         second.get("change"), answer.met, answer.setting.text, answer.file,
     )  # fmt: skip

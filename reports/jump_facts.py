@@ -116,10 +116,20 @@ def _posterior(jump: Json) -> Fact:
         return ("", "", "")
     return (
         "Second opinion",
-        f"steps {number(pair[0])} to {number(pair[1])}",
+        _both_units(pair, jump),
         "where the exact posterior puts a single step between two levels: outside the interval"
         " above, so accuracy also moves before or after its fastest part, or is no single step",
     )
+
+
+def _both_units(pair: Any, jump: Json) -> str:
+    """Write two steps in examples too, so that they can be held against the interval above."""
+    steps = f"steps {number(pair[0])} to {number(pair[1])}"
+    tau, seen = jump.get("tau_step"), jump.get("tau_examples")
+    if not tau or not seen:
+        return steps
+    low, high = (brief(end * seen / tau, 3) for end in pair)
+    return f"examples {low} to {high} ({steps})"
 
 
 def _beside(findings: Json) -> Fact:
@@ -159,7 +169,7 @@ def margin_fact(jump: Json) -> Fact:
             f"{_step_of(drift, jump)}where accuracy would change if each question's margin drifted "
             "steadily: "
             + (
-                "another place, so a smooth drift does not explain the jump"
+                "another place, so it is not explained by that; margins that bend might (H0a)"
                 if known
                 else "neither clearly this place nor clearly another, so this is open"
             ),

@@ -7,7 +7,7 @@ from typing import Any
 from critical_phase.reports.elements import Measure
 from critical_phase.reports.ranked import change_name, jump_mark, ranked_changes, state_link
 from critical_phase.reports.style import interval, number
-from critical_phase.reports.tables import lead_text, place
+from critical_phase.reports.tables import lead_span, place
 
 Json = dict[str, Any]
 
@@ -112,12 +112,16 @@ def _times(item: Json, jump: bool) -> tuple[float, float, float] | None:
 
 
 def _lead(item: Json, times: tuple[float, float, float], span: tuple[float, float]) -> Lead:
-    said = lead_text(item) if item.get("lead_steps") is not None else f"step {number(times[0])}"
+    said = (
+        lead_span(item)
+        if item.get("lead_steps") is not None
+        else f"step {number(times[0])} {interval((times[1], times[2]))}"
+    )
     at, low, high = (_percent(t, span) for t in times)
     return Lead(
         change_name(item),
         place(item),
-        f"{said} {interval((times[1], times[2]))}",
+        said,
         state_link(item),
         _order(item),
         at,

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from critical_phase.atomic import write_text
 from critical_phase.reports import answer as answers
 from critical_phase.reports import figures, payload, policy, ranked, tables
+from critical_phase.reports.answer_curve import answer_curve
 from critical_phase.reports.beside import data_files, draw, drop_stale
 from critical_phase.reports.causes import COMMAND, causes_files, causes_view
 from critical_phase.reports.causes_file import with_causes
@@ -78,6 +79,7 @@ def render(results: Results, arranged: tuple[Section, ...], drawn: dict[str, str
         answer=answers.answer(results.findings, tuple(results.run.get("heads") or ())),
         sections=arranged,
         groups=grouped(arranged),
+        curve=answer_curve(results.findings, results.measures.get("curves"), mark),
         order=order_of_changes(results.findings, results.measures.get("changes")),
         made_by=analysed_by(results.run),
         causes=causes_view(results.causes),

@@ -3,7 +3,7 @@
 Everything is read from the saved results, so a cell and the page can never disagree.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -256,9 +256,24 @@ def _choose(
     found = exact or fitting
     if len(found) == 1:
         return found[0]
+    if named and not fitting:
+        raise _no_such_property(what, quantity, named, asked)
     given = ", ".join([quantity, *(f"{key}={value}" for key, value in asked.items())])
     known = [one.id for _, one in every] + sorted({one.id.split(".")[0] for _, one in every})
     raise _cannot_choose(what, given, [one.id for one in found or named], known)
+
+
+def _no_such_property(
+    what: str, quantity: str, named: Sequence[Any], asked: Mapping[str, Any]
+) -> ConfigError:
+    """Say which layer, head or mode no element of that name has, and which there are."""
+    known: dict[str, set[Any]] = {
+        key: {getattr(one, key, None) for one in named} - {None} for key in asked
+    }
+    odd = [key for key, value in asked.items() if value not in known[key]] or list(asked)
+    there = "; ".join(f"{key}: {', '.join(map(str, sorted(known[key])))}" for key in odd)
+    wrong = " and ".join(f"{key} {asked[key]}" for key in odd)
+    return ConfigError(f"no {what} {quantity!r} has {wrong}", fix=f"there are {there or 'none'}")
 
 
 def _cannot_choose(what: str, given: str, fitting: list[str], known: list[str]) -> ConfigError:

@@ -130,6 +130,25 @@ def lead_text(change: Json) -> str:
     return text + ORDERS.get(str(change.get("order")), "")
 
 
+def lead_span(change: Json) -> str:
+    """Say the lead with its interval in the same words: `4 [2, 6] before`."""
+    lead, pair = change.get("lead_steps"), change.get("lead_interval")
+    if lead is None or not pair or None in pair:
+        return lead_text(change)
+    tail = ORDERS.get(str(change.get("order")), "")
+    if pair[0] * pair[1] > 0 and lead:
+        near, far = sorted(abs(end) for end in pair)
+        way = "before" if lead < 0 else "after"
+        return f"{number(abs(lead))} [{number(near)}, {number(far)}] {way}{tail}"
+    ends = " to ".join(_side(end) for end in pair)
+    return f"{_side(lead)} [{ends}]{tail}"
+
+
+def _side(steps: float) -> str:
+    """Say how far on which side of the jump."""
+    return "0" if steps == 0 else f"{number(abs(steps))} {'before' if steps < 0 else 'after'}"
+
+
 def chart_rows(chart: Chart) -> Iterable[Sequence[Any]]:
     """List every number of a chart, exactly."""
     yield (

@@ -53,6 +53,10 @@ class Headline:
     """Cells with an axis `dose`."""
     layers: tuple[int, ...] = ()
     """Blocks that the cell changes; empty for all of them."""
+    peers: tuple[str, ...] = ()
+    """Cells that do the same at as many places, drawn at random."""
+    modules: tuple[str, ...] = ()
+    """Modules that hold what is changed, by short name; empty where it is no adapter."""
     adapters: bool = False
     """Whether what is changed there are the adapters, which training can hold still: a state after
     a block is made by all blocks before it."""

@@ -1,6 +1,9 @@
 """Cells that swap adapter rows between the early and the late model at a set of places."""
 
 from collections.abc import Sequence
+from math import comb
+
+import numpy as np
 
 from critical_phase.probes.interventions.contract import Cell, Headline, Value
 from critical_phase.probes.interventions.lab import Lab
@@ -9,6 +12,8 @@ from critical_phase.probes.interventions.update import Place, grafted, mixed
 DENOISE, NOISE = "denoise", "noise"
 """Late adapters in the early model (is it sufficient?), early ones in the late (is it needed?)."""
 DIRECTIONS = (DENOISE, NOISE)
+PEERS = 10
+"""Sets of as many places that are drawn beside a chosen one."""
 
 
 def graft_cell(
@@ -38,7 +43,7 @@ def answer(
     """Measure everything that speaks for or against one set of places.
 
     Both directions, random updates of the same norm in the same places, the same in all other
-    places, and doses on the way from early to late.
+    places and in as many places drawn at random, and doses on the way from early to late.
 
     Args:
         lab: The two states.
@@ -53,7 +58,11 @@ def answer(
     elsewhere = [graft_cell(lab, DENOISE, plan, "all other places", others)] if others else []
     controls = [_random(lab, plan, places, i) for i in range(lab.draws)]
     doses = [_dose(lab, plan, places, alpha) for alpha in lab.doses()]
-    lab.measure(cell, back, *elsewhere, *controls, *doses)
+    peers = [
+        graft_cell(lab, DENOISE, f"{plan} as many", str(i), drawn)
+        for i, drawn in enumerate(as_many(lab.places, places, lab.seed))
+    ]
+    lab.measure(cell, back, *elsewhere, *controls, *doses, *peers)
     return Headline(
         plan,
         cell.about,
@@ -65,8 +74,30 @@ def answer(
         elsewhere=tuple(one.name for one in elsewhere),
         doses=tuple(one.name for one in doses),
         layers=tuple(sorted({place.layer for place in places})),
+        peers=tuple(one.name for one in peers),
+        modules=tuple(sorted({place.short for place in places})),
         adapters=True,
     )
+
+
+def as_many(every: Sequence[Place], chosen: Sequence[Place], seed: int) -> list[tuple[Place, ...]]:
+    """Draw other sets of as many places, each once; all of them where there are few.
+
+    Args:
+        every: Places to draw from.
+        chosen: The set they are held beside, which is not drawn.
+        seed: Of the drawing.
+    """
+    order = list(every)
+    rng = np.random.default_rng([seed, 11])
+    own, found = frozenset(chosen), dict[frozenset[Place], tuple[Place, ...]]()
+    wanted = min(PEERS, comb(len(order), len(own)) - 1)
+    while len(found) < wanted:
+        drawn = sorted(rng.choice(len(order), len(own), replace=False))
+        places = tuple(order[i] for i in drawn)
+        if frozenset(places) != own:
+            found.setdefault(frozenset(places), places)
+    return list(found.values())
 
 
 def in_words(places: Sequence[Place]) -> str:

@@ -255,6 +255,8 @@ def whole_evidence(frame: Frame) -> Evidence:
         datasets=2,
         leads=(-3.0, -1.0),
         training=True,
+        peers=of_draws(frame, 0.1, 0.12, 0.14),
+        sized=True,
     )
 
 
@@ -275,7 +277,10 @@ def test_the_word_cause_needs_all_seven_points(frame: Frame) -> None:
         (2, {"control": (-0.4, 0.0, 0.4)}),
         (2, {"elsewhere": ()}),
         (2, {"elsewhere": 0.95}),
+        (2, {"peers": None}),
+        (2, {"peers": (0.5, 0.7, 0.9)}),
         (2, {"second": None}),
+        (2, {"second": None, "second_why": "the score is at chance"}),
         (2, {"second": (-0.2, -0.1)}),
         (2, {"second": (-0.3, 0.1)}),
         (2, {"drift": None}),
@@ -299,8 +304,9 @@ def test_each_gap_takes_the_word_away_and_is_named(
         n: of_share(frame, v) if isinstance(v, float) and n in ("own", "opposite", "control") else v
         for n, v in change.items()
     }
-    if isinstance(change.get("control"), tuple):
-        given = {"control": of_draws(frame, *change["control"])}  # type: ignore[misc]
+    for name in ("control", "peers"):
+        if isinstance(change.get(name), tuple):
+            given = {name: of_draws(frame, *change[name])}  # type: ignore[misc]
     if change.get("elsewhere") == 0.95:
         given = {"elsewhere": (of_share(frame, 0.95),)}
     evidence = replace(whole_evidence(frame), **given)  # type: ignore[arg-type]

@@ -83,8 +83,8 @@ def test_a_place_that_few_questions_leave_open_is_neither_the_same_nor_another(r
     time, margins = world("mirage", rng)
     few = margins[:, :12]
     found = mirage(few, time, rng.multinomial(12, np.full(12, 1 / 12), 400) / 12)
-    assert found.delay_interval is not None
-    low, high = found.delay_interval
+    assert found.delay_tests is not None
+    low, high = found.delay_tests
     assert min(-low, high) < 3.2 < max(-low, high)
     assert found.same_place is None
 

@@ -28,8 +28,9 @@ from critical_phase.probes.interventions import (
     whole,
 )
 from critical_phase.probes.interventions.constant_vector import turned
+from critical_phase.probes.interventions.grafting import PEERS, as_many
 from critical_phase.probes.interventions.random_patterns import RandomPatterns
-from critical_phase.probes.interventions.update import grafted
+from critical_phase.probes.interventions.update import Place, grafted
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +199,20 @@ def test_a_mixture_of_experts_is_patched_where_it_can_be(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="no site 'mlp'") as caught:
         change(bench.sites, {Site("mlp", 0): lambda x: None})
     assert "choose from resid, attn and" in str(caught.value.fix)
+
+
+def test_sets_of_as_many_places_are_drawn_once_each_and_never_the_chosen_one() -> None:
+    every = [Place(i, f"m{i}", "q") for i in range(6)]
+    chosen = every[1:4]
+    drawn = as_many(every, chosen, 0)
+    assert len(drawn) == len({frozenset(one) for one in drawn}) == PEERS
+    assert all(len(one) == 3 and set(one) <= set(every) for one in drawn)
+    assert frozenset(chosen) not in map(frozenset, drawn)
+    assert drawn == as_many(every, chosen, 0) != as_many(every, chosen, 1)
+
+
+def test_where_few_sets_are_as_large_all_of_them_are_held_beside() -> None:
+    every = [Place(i, f"m{i}", "q") for i in range(4)]
+    others = as_many(every, every[:1], 0)
+    assert sorted(one[0].layer for one in others) == [1, 2, 3]
+    assert as_many(every, every, 0) == []

@@ -63,7 +63,7 @@ def test_step_and_ramp_are_kinds_of_jump_by_width(kind: str, limit: str) -> None
 def test_what_speaks_against_the_jump_stands_at_the_top() -> None:
     shown = facts(JUMP)
     assert shown["Found in"] == ("likra, over steps", f"but {JUMP['only']}")
-    assert shown["Second opinion"][0] == "steps 29 to 35"
+    assert shown["Second opinion"][0] == "examples 232 to 280 (steps 29 to 35)"
     assert "outside the interval above" in shown["Second opinion"][1]
     calm = facts(JUMP | {"only": "", "posterior_agrees": True})
     assert not {"Found in", "Second opinion"} & set(calm)

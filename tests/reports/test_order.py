@@ -45,7 +45,7 @@ def test_changes_come_in_order_of_time_around_the_jump() -> None:
     assert order.jump is not None
     zero = dict(order.ticks)["0"]
     assert zero == pytest.approx(order.jump[0])
-    assert order.leads[0].text == "4 before [\u22126, \u22122]"
+    assert order.leads[0].text == "4 [2, 6] before"
     assert order.rows[0][:3] == ("quantity", "layer", "attention_head")
 
 

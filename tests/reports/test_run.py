@@ -137,3 +137,9 @@ def test_no_run_says_what_to_do(tmp_path):
 def test_the_package_knows_no_other_lazy_name():
     with pytest.raises(AttributeError, match="no attribute 'Rnu'"):
         critical_phase.Rnu  # noqa: B018
+
+
+def test_a_layer_that_no_curve_has_is_named_with_those_there_are(opened: Run) -> None:
+    with pytest.raises(ConfigError, match="has layer 99") as found:
+        opened.curve("displacement", layer=99, head="negative")
+    assert "there are layer: " in str(found.value)

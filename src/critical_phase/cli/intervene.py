@@ -28,6 +28,9 @@ from critical_phase.cli.stored_interventions import FOLDER
 from critical_phase.errors import ConfigError, StoreError
 from critical_phase.probes.interventions import PLANS, Sources
 
+SILENT = 15.0
+"""Seconds after which a plan at work says how far it is."""
+
 
 def intervene_run(
     path: Path, settings: InterveneSettings, *, command: str = "", overwrite: bool = False
@@ -148,8 +151,15 @@ def _one(
         return there
     partial = folder / f"{stem}.cells.npz"
     begin = time.monotonic()
+    done, said = 0, begin
+    say(f"{name}: cells are kept one by one, so a stopped command goes on from there")
 
     def measured(cell: str) -> None:
+        nonlocal done, said
+        done += 1
+        if time.monotonic() - said >= SILENT:
+            said = time.monotonic()
+            say(f"{name}: {done} cells in {said - begin:.0f} s")
         if stop():
             raise KeyboardInterrupt
 

@@ -13,6 +13,11 @@ from critical_phase.cli.intervene_work import Table, other_term
 from critical_phase.cli.plan_rows import rows_of_plan
 from critical_phase.probes.interventions import Bench, Cell, drift
 
+NOT_DONE = (
+    "another task is not done by this score ({early:.2f}, chance {chance:.2f}): no loss shows"
+)
+"""Why a task that the early model's score does not do says nothing."""
+
 
 class Aside:
     """What is measured beside the questions: neutral texts and another task."""
@@ -49,13 +54,15 @@ class Aside:
                 "texts": len(ready.texts.texts),
                 **{name: self._mean(one) for name, one in found.items()},
             }
-        second = None
+        second, why = None, ""
         if self._second is not None:
             values["second"] = self._other_task(cell)
             band = values["second"]["change_interval"]
             # Scores that separate nothing have no accuracy, so no change of one.
             second = (band[0], band[1]) if np.isfinite(band).all() else None
-        return values, Beside(drifts.get("cell"), drifts.get("late"), second)
+            if second is not None and not values["second"]["done"]:
+                second, why = None, NOT_DONE.format(**values["second"])
+        return values, Beside(drifts.get("cell"), drifts.get("late"), second, why)
 
     def _other_task(self, cell: Cell) -> dict[str, Any]:
         """Return the accuracy of early and changed model on another task."""
@@ -68,10 +75,13 @@ class Aside:
         frame = Frame(rows, old.mode, old.head, old.weight, old.normalisation, other, pre, post)
         hits = frame.hits(np.stack([pre, bench.score(cell.state, cell.edit), post]))
         weights = frame.weights(np.ones(hits.shape[1], dtype=np.bool_))
+        chance = float((1.0 / np.bincount(rows.question)).mean())
         change = number(hits[1] - hits[0], weights)
         early_, changed, late_ = (number(one, weights) for one in hits)
         return {
             "questions": int(hits.shape[1]),
+            "chance": chance,
+            "done": bool(early_.interval[0] > chance),
             "early": early_.value,
             "changed": changed.value,
             "late": late_.value,

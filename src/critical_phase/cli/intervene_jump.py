@@ -33,10 +33,18 @@ def in_time(found: Values | None, values: Values) -> Point:
     for change in found.get("changes", []):
         known = change.get("lead_interval")
         mine = change.get("layer") in values["layers"] and values["head"] in change["quantity"]
+        if change.get("head") is not None and not _attends(values):
+            continue  # adapters of an MLP do not act on the attention of their own block
         if known is not None and mine:
             of = str(change.get("title") or change["quantity"])
             return precedes((float(known[0]), float(known[1])), of)
     return precedes(None)
+
+
+def _attends(values: Values) -> bool:
+    """Say whether the answer may be of attention: it is no adapter's, or one of attention."""
+    modules = values.get("modules") or []
+    return not modules or any("attn" in name or "attention" in name for name in modules)
 
 
 def held_still(run: Path, values: Values) -> Point:

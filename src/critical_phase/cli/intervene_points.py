@@ -145,6 +145,10 @@ def _one_of(
         alike = [one for one in alike if one["layers"] == values["layers"]]
         if not alike:
             return Repeat(name, kind, None, nothing, f"it answers for {in_words(layers[0])}")
+        if values.get("modules"):  # a set of places is named by all of them, not by its layers
+            alike = [one for one in alike if one["about"] == values["about"]]
+            if not alike:
+                return Repeat(name, kind, None, nothing, "it answers for other places there")
     if len(alike) > 1:
         same = [one for one in alike if (one["from"], one["to"]) == (values["from"], values["to"])]
         alike = same or [one for one in alike if one.get("ends_chosen") != "asked for"]

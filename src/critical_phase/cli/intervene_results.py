@@ -38,7 +38,11 @@ def answers(
         texts, beside = aside.of(cell, [lab.cells[n] for n in head.controls[:1]])
         found = claim_values(claim(table.frame, scores, asked_of(lab, head), beside))
         named = {"plan": head.plan, "for_verdicts": head.for_verdicts, "cell": head.cell}
-        where = {"layers": list(head.layers), "adapters": head.adapters}
+        where = {
+            "layers": list(head.layers),
+            "modules": list(head.modules),
+            "adapters": head.adapters,
+        }
         made.append({**named, **where, **found, **texts})
     return made
 
@@ -55,6 +59,8 @@ def asked_of(lab: Lab, head: Headline) -> Asked:
         head.opposite,
         head.elsewhere,
         doses,
+        head.peers,
+        bool(head.modules),
     )
 
 

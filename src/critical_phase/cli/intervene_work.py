@@ -28,7 +28,7 @@ from critical_phase.probes.interventions import (
     whole,
 )
 
-_FORMAT = 2
+_FORMAT = 3
 """Of plans and their controls: raised where equal settings no longer give equal numbers, so that
 what an earlier version made is not taken for what this one makes."""
 
