@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .accuracy_interval import band_name, band_of
-from .bootstrap import series_interval
-from .results import BOOTSTRAP, Curve, Map
-from .series import Series
+from critical_phase.analysis.inference.accuracy_interval import band_name, band_of
+from critical_phase.analysis.inference.bootstrap import series_interval
+from critical_phase.analysis.results import BOOTSTRAP, Curve, Map
+from critical_phase.analysis.series import Series
 
 
 def layer_label(layer: int) -> str:

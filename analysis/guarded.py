@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable
 
-from .results import FailedMeasure, MeasureResult
+from critical_phase.analysis.results import FailedMeasure, MeasureResult
 
 
 def guarded(name: str, compute: Callable[[], MeasureResult]) -> MeasureResult | FailedMeasure:

@@ -7,13 +7,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from critical_phase.analysis.judging.causal_evidence import Intervention
+from critical_phase.analysis.scores.control_run import ControlRun
+from critical_phase.analysis.states.read_out import ReadOut
+from critical_phase.analysis.updates.curvature_series import CurvatureSeries
+from critical_phase.analysis.updates.llc_series import LlcSeries
 from critical_phase.errors import FitError, ShapeError
-
-from .causal_evidence import Intervention
-from .control_run import ControlRun
-from .curvature_series import CurvatureSeries
-from .llc_series import LlcSeries
-from .read_out import ReadOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .series import Series
+from critical_phase.analysis.series import Series
 
 BOOTSTRAP = "95 % question bootstrap"
 """Name of the interval of every quantity that is a mean over questions."""

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from timing import about_machine, paired, parser, report, settle, take_turns
 
-from critical_phase.analysis.cka_pairs import block_cka_matrix, debiased_cka_matrix
 from critical_phase.analysis.inputs import Rows
-from critical_phase.analysis.planted_arrays import rows_of
+from critical_phase.analysis.planted.planted_arrays import rows_of
+from critical_phase.analysis.states.cka_pairs import block_cka_matrix, debiased_cka_matrix
 
 CHECKPOINTS, LAYERS, CANDIDATES = 65, 32, 4
 PAIRS = CHECKPOINTS * (CHECKPOINTS - 1) // 2

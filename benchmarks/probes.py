@@ -33,15 +33,15 @@ from timing import about_machine, parser, report, settle, take_turns
 
 from critical_phase.analysis import planted_run
 from critical_phase.analysis.inputs import Rows
-from critical_phase.analysis.linear_probe import (
+from critical_phase.analysis.probing.linear_probe import (
     PENALTIES,
     expected_hits,
     loqo_predictions,
     rotate,
     within_centred,
 )
-from critical_phase.analysis.prober import Prober
-from critical_phase.analysis.question_blocks import choices, contrasts, groups_of
+from critical_phase.analysis.probing.prober import Prober
+from critical_phase.analysis.probing.question_blocks import choices, contrasts, groups_of
 
 QUESTIONS, LAYERS, STEPS, FOLDS = 500, 32, 65, 5
 DECAY = 1.5

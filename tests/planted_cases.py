@@ -30,8 +30,8 @@ from planted_stage import Answers, Stage, bench_of, found, reproduces
 from planted_training import train_negative
 from torch import Tensor
 
-from critical_phase.analysis.intervention_claim import Claim
-from critical_phase.analysis.intervention_effect import Number, effect
+from critical_phase.analysis.interventions.intervention_claim import Claim
+from critical_phase.analysis.interventions.intervention_effect import Number, effect
 from critical_phase.checkpoints.organism import World
 from critical_phase.errors import FitError
 from critical_phase.probes.interventions import PLANS, Bench, Mixture, Sources, whole

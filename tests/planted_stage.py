@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.intervention_claim import Beside, Claim, claim
-from critical_phase.analysis.intervention_effect import Number, effect, moved
-from critical_phase.analysis.intervention_frame import Frame
-from critical_phase.analysis.thresholds import CARRIES
+from critical_phase.analysis.interventions.intervention_claim import Beside, Claim, claim
+from critical_phase.analysis.interventions.intervention_effect import Number, effect, moved
+from critical_phase.analysis.interventions.intervention_frame import Frame
+from critical_phase.analysis.judging.thresholds import CARRIES
 from critical_phase.checkpoints import PROMPTS, Question
 from critical_phase.checkpoints.organism import World
 from critical_phase.checkpoints.organism.tokenizer import build_tokenizer

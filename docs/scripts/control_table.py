@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from critical_phase.analysis.curves import combine, top_hits
+from critical_phase.analysis.scores.curves import combine, top_hits
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import open_run
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from critical_phase.analysis import AnalysisSettings, PlantedRun, analyze
-from critical_phase.analysis.control_run import ControlKind
-from critical_phase.analysis.planted_controls import control_of, with_prior, with_spike
-from critical_phase.analysis.planted_runs import switch
-from critical_phase.analysis.planted_truth import EVERY
+from critical_phase.analysis.planted.planted_controls import control_of, with_prior, with_spike
+from critical_phase.analysis.planted.planted_runs import switch
+from critical_phase.analysis.planted.planted_truth import EVERY
+from critical_phase.analysis.scores.control_run import ControlKind
 
 MEASURES = (*EVERY, "baselines", "instability", "control_runs")
 LINES: tuple[tuple[str, str, ControlKind, float, bool], ...] = (

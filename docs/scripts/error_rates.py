@@ -9,10 +9,10 @@ import argparse
 
 import numpy as np
 
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.change_point import AbruptTest
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.jumps.change_point import AbruptTest
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import question_series
-from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
 
 QUESTIONS = 300

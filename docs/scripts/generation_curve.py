@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.curves import combine, top_hits
-from critical_phase.analysis.training_time_place import crossings
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.interventions.training_time_place import crossings
+from critical_phase.analysis.scores.curves import combine, top_hits
 from critical_phase.checkpoints.organism_set import shipped_world
 from critical_phase.cli.generate import generate_run
 from critical_phase.cli.generate_cells import cells_of

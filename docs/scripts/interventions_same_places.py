@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from critical_phase.analysis.intervention_effect import Effect, effect
+from critical_phase.analysis.interventions.intervention_effect import Effect, effect
 from critical_phase.cli.intervene_inputs import InterveneSettings, prepare, source
 from critical_phase.cli.intervene_work import Table, set_up
 from critical_phase.probes.interventions import find_places, grafted

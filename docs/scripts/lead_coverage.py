@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critical_phase.analysis.bootstrap import interval, shared_weights
-from critical_phase.analysis.changes import rank
-from critical_phase.analysis.family import family_p
-from critical_phase.analysis.multiplicity import adjust
+from critical_phase.analysis.inference.bootstrap import interval, shared_weights
+from critical_phase.analysis.inference.family import family_p
+from critical_phase.analysis.inference.multiplicity import adjust
+from critical_phase.analysis.jumps.changes import rank
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import Series, question_series
-from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
 
 QUESTIONS = 300

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from planted_cases import Marked, Nothing, Placed, mark_case, null_case, place_case
 from planted_marks import SETTINGS, IdleMarks, sibling, told_by_marks
 
-from critical_phase.analysis.intervention_claim import Claim
-from critical_phase.analysis.intervention_effect import Number
+from critical_phase.analysis.interventions.intervention_claim import Claim
+from critical_phase.analysis.interventions.intervention_effect import Number
 from critical_phase.checkpoints.organism import World
 from critical_phase.errors import FitError
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.accuracy_interval import JOINED, accuracy_band, band_of
-from critical_phase.analysis.bootstrap import interval, question_weights
-from critical_phase.analysis.likelihood import curves
-from critical_phase.analysis.proportion import wilson
+from critical_phase.analysis.inference.accuracy_interval import JOINED, accuracy_band, band_of
+from critical_phase.analysis.inference.bootstrap import interval, question_weights
+from critical_phase.analysis.inference.proportion import wilson
 from critical_phase.analysis.results import BOOTSTRAP
+from critical_phase.analysis.scores.likelihood import curves
 from critical_phase.analysis.series import question_series
 
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, analyze, planted_run, to_json
-from critical_phase.analysis.changes import SOURCES
-from critical_phase.analysis.jump_sentence import _explained
-from critical_phase.analysis.mirage import mirage
+from critical_phase.analysis.judging.verdicts import PLAIN
+from critical_phase.analysis.jumps.changes import SOURCES
+from critical_phase.analysis.jumps.mirage import mirage
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import question_series
-from critical_phase.analysis.series_change import ChangeFinder
-from critical_phase.analysis.verdicts import PLAIN
+from critical_phase.analysis.telling.jump_sentence import _explained
 from critical_phase.errors import ConfigError
 
 KEYS = {
@@ -410,7 +410,7 @@ def test_hidden_states_that_are_not_numbers_name_head_layer_and_step(quick):
 def test_a_change_as_wide_as_the_widest_shape_is_no_jump():
     from dataclasses import replace
 
-    from critical_phase.analysis.change_points import reference
+    from critical_phase.analysis.jumps.change_points import reference
     from critical_phase.analysis.results import MeasureResult
 
     run = planted_run("switch", np.random.default_rng(0), width=0)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.attention import (
+from critical_phase.analysis.activity.attention import (
     attention,
     entropy,
     js_divergence,
     normalised_entropy,
 )
-from critical_phase.analysis.sparsity import sparsity
-from critical_phase.analysis.sparsity_metrics import (
+from critical_phase.analysis.activity.sparsity import sparsity
+from critical_phase.analysis.activity.sparsity_metrics import (
     covariance_spectrum,
     effective_rank,
     gini,

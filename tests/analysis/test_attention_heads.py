@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, MeasureResult, planted_run
-from critical_phase.analysis.attention_moves import attention_moves
-from critical_phase.analysis.attention_spans import attention_spans
-from critical_phase.analysis.margin import by_label
-from critical_phase.analysis.random_labels import random_labels
-from critical_phase.analysis.ranked_change import RankedChange
+from critical_phase.analysis.activity.attention_moves import attention_moves
+from critical_phase.analysis.activity.attention_spans import attention_spans
+from critical_phase.analysis.jumps.ranked_change import RankedChange
+from critical_phase.analysis.probing.random_labels import random_labels
+from critical_phase.analysis.scores.margin import by_label
 
 
 def looking(run, masses):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.baselines import baselines
-from critical_phase.analysis.normalisations import normalisations
-from critical_phase.analysis.surface import (
+from critical_phase.analysis.scores.baselines import baselines
+from critical_phase.analysis.scores.normalisations import normalisations
+from critical_phase.analysis.scores.surface import (
     bag_of_words,
     guess_from_words,
     overlap,

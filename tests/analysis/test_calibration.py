@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.calibration import (
+from critical_phase.analysis.scores.calibration import (
     brier,
     calibration_error,
     confidence,
@@ -10,7 +10,7 @@ from critical_phase.analysis.calibration import (
     log_option_mass,
     option_probabilities,
 )
-from critical_phase.analysis.calibrations import calibration
+from critical_phase.analysis.scores.calibrations import calibration
 
 
 def calibrated(make_rows, rng, questions):

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.change_point import Abruptness, AbruptTest
-from critical_phase.analysis.changes import rank, resolve
-from critical_phase.analysis.location import change_kind, locate
-from critical_phase.analysis.multiplicity import adjust, max_t
-from critical_phase.analysis.noise_model import crossed
-from critical_phase.analysis.ranked_change import AT_LIMIT
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.inference.multiplicity import adjust, max_t
+from critical_phase.analysis.jumps.change_point import Abruptness, AbruptTest
+from critical_phase.analysis.jumps.changes import rank, resolve
+from critical_phase.analysis.jumps.location import change_kind, locate
+from critical_phase.analysis.jumps.noise_model import crossed
+from critical_phase.analysis.jumps.ranked_change import AT_LIMIT
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import Series, question_series
-from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
 
 STEPS = 33

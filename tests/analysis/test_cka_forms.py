@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.cka import (
+from critical_phase.analysis.probing.linear_probe import within_centred
+from critical_phase.analysis.states.cka import (
     biased_cka,
     biased_cka_of_noise,
     block_cka,
@@ -11,9 +12,12 @@ from critical_phase.analysis.cka import (
     debiased_cka,
     plain_block_cka,
 )
-from critical_phase.analysis.cka_minibatch import minibatch_cka, row_batches
-from critical_phase.analysis.cka_pairs import block_cka_matrix, cka_matrix, debiased_cka_matrix
-from critical_phase.analysis.linear_probe import within_centred
+from critical_phase.analysis.states.cka_minibatch import minibatch_cka, row_batches
+from critical_phase.analysis.states.cka_pairs import (
+    block_cka_matrix,
+    cka_matrix,
+    debiased_cka_matrix,
+)
 from critical_phase.errors import ShapeError
 
 

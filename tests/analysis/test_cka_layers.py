@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from critical_phase.analysis import AnalysisSettings, cka_layers, planted_run
-from critical_phase.analysis.cka import block_cka, block_features
-from critical_phase.analysis.cka_layers import layer_pairs, layers_map
-from critical_phase.analysis.similarity import similarity
+from critical_phase.analysis import AnalysisSettings, planted_run
+from critical_phase.analysis.states import cka_layers
+from critical_phase.analysis.states.cka import block_cka, block_features
+from critical_phase.analysis.states.cka_layers import layer_pairs, layers_map
+from critical_phase.analysis.states.similarity import similarity
 
 STEPS = 12
 

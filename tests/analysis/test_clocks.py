@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, PlantedRun, planted_run
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.change_points import change_points
-from critical_phase.analysis.clock import clocks_of, examples_seen, summed_rate
-from critical_phase.analysis.clock_tests import clock_tests
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.jumps.change_points import change_points
+from critical_phase.analysis.jumps.clock import clocks_of, examples_seen, summed_rate
+from critical_phase.analysis.jumps.clock_tests import clock_tests
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import question_series
-from critical_phase.analysis.series_change import ChangeFinder
 
 STEPS = np.arange(33)
 SPEED_UP = 15

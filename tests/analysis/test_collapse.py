@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.change_point import Abruptness
-from critical_phase.analysis.collapse import (
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.jumps.change_point import Abruptness
+from critical_phase.analysis.jumps.series_change import SeriesChange
+from critical_phase.analysis.results import MeasureResult
+from critical_phase.analysis.scores.collapse import (
     algebra_gap,
     scaled_hits,
     scaled_pair,
     spread,
     weighted_hits,
 )
-from critical_phase.analysis.collapses import WEIGHTS, collapse
-from critical_phase.analysis.results import MeasureResult
-from critical_phase.analysis.second_scorings import second_scoring
+from critical_phase.analysis.scores.collapses import WEIGHTS, collapse
+from critical_phase.analysis.scores.second_scorings import second_scoring
 from critical_phase.analysis.series import Series
-from critical_phase.analysis.series_change import SeriesChange
 
 READ = 0.045  # three standard errors of 1,000 questions
 STEPS = 25

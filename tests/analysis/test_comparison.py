@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.comparison import comparison, shared_questions
-from critical_phase.analysis.comparison_table import ONE, comparison_table
+from critical_phase.analysis.many_runs.comparison import comparison, shared_questions
+from critical_phase.analysis.many_runs.comparison_table import ONE, comparison_table
 from critical_phase.errors import ConfigError
 
 STEPS = 17

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from critical_phase.analysis.conditional_logit import conditional_logit, log_softmax
-from critical_phase.analysis.held_out import (
+from critical_phase.analysis.probing.conditional_logit import conditional_logit, log_softmax
+from critical_phase.analysis.probing.held_out import (
     FOLDS,
     MASS_MEAN,
     logit_features,
@@ -14,15 +14,15 @@ from critical_phase.analysis.held_out import (
     row_logistic_scores,
     whole_folds,
 )
-from critical_phase.analysis.linear_probe import (
+from critical_phase.analysis.probing.linear_probe import (
     expected_hits,
     loqo_predictions,
     rotate,
     within_centred,
 )
-from critical_phase.analysis.margin import right_pairs
-from critical_phase.analysis.online_code import block_ends, online_code
-from critical_phase.analysis.question_blocks import choices, contrasts, groups_of
+from critical_phase.analysis.probing.online_code import block_ends, online_code
+from critical_phase.analysis.probing.question_blocks import choices, contrasts, groups_of
+from critical_phase.analysis.scores.margin import right_pairs
 
 MIXED = [2, 3, 4, 5, 2, 3, 4] * 3
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, analyze
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.control_match import Course, beside
-from critical_phase.analysis.curves import combine, top_hits
-from critical_phase.analysis.planted_controls import control_of, with_prior, with_spike
-from critical_phase.analysis.planted_runs import switch
-from critical_phase.analysis.planted_truth import EVERY
-from critical_phase.analysis.reached import reached
-from critical_phase.analysis.surface_removed import surface_features, without_surface
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.planted.planted_controls import control_of, with_prior, with_spike
+from critical_phase.analysis.planted.planted_runs import switch
+from critical_phase.analysis.planted.planted_truth import EVERY
+from critical_phase.analysis.scores.control_match import Course, beside
+from critical_phase.analysis.scores.curves import combine, top_hits
+from critical_phase.analysis.scores.reached import reached
+from critical_phase.analysis.scores.surface_removed import surface_features, without_surface
 
 QUICK = AnalysisSettings(
     draws=200, permutations=40, smooth_draws=100, modes=("likra", "sft", "base_likra")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.curvature import curvature
-from critical_phase.analysis.curvature_series import CurvatureSeries, Twin
-from critical_phase.analysis.rise_and_fall import rise_and_fall
-from critical_phase.analysis.series_change import ChangeFinder
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.jumps.series_change import ChangeFinder
+from critical_phase.analysis.updates.curvature import curvature
+from critical_phase.analysis.updates.curvature_series import CurvatureSeries, Twin
+from critical_phase.analysis.updates.rise_and_fall import rise_and_fall
 from critical_phase.errors import ShapeError
 
 QUESTIONS = 60

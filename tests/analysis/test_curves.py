@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, Rows, planted_run
-from critical_phase.analysis.curves import available_modes, combine, primary_mode, top_hits
 from critical_phase.analysis.inputs import check_rows
-from critical_phase.analysis.likelihood import curves
-from critical_phase.analysis.margin import by_label, margins, right_pairs
+from critical_phase.analysis.scores.curves import available_modes, combine, primary_mode, top_hits
+from critical_phase.analysis.scores.likelihood import curves
+from critical_phase.analysis.scores.margin import by_label, margins, right_pairs
 from critical_phase.errors import ConfigError, FitError, ShapeError
 
 

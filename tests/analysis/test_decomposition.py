@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.decomposition import decomposition, gains_of
-from critical_phase.analysis.likelihood import curves
+from critical_phase.analysis.scores.decomposition import decomposition, gains_of
+from critical_phase.analysis.scores.likelihood import curves
 
 
 def set_heads(run, positive, negative):

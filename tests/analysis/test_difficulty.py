@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.difficulty import (
+from critical_phase.analysis.scores.difficulty import (
     NEVER,
     STRATA,
     base_margins,
@@ -13,7 +13,7 @@ from critical_phase.analysis.difficulty import (
     median_first,
     strata,
 )
-from critical_phase.analysis.strata import difficulty, within
+from critical_phase.analysis.scores.strata import difficulty, within
 
 
 def test_el2n_by_hand(make_rows, rng):

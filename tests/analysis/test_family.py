@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.change_point import AbruptTest
-from critical_phase.analysis.changes import rank
-from critical_phase.analysis.family import family_p
-from critical_phase.analysis.noise_model import curve_covariance, shared_noise
-from critical_phase.analysis.resolution import bracket, near, order_of, spacing, within
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.inference.family import family_p
+from critical_phase.analysis.jumps.change_point import AbruptTest
+from critical_phase.analysis.jumps.changes import rank
+from critical_phase.analysis.jumps.noise_model import curve_covariance, shared_noise
+from critical_phase.analysis.jumps.resolution import bracket, near, order_of, spacing, within
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import Series, question_series
-from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
 
 UNIT = np.linspace(0, 1, 33)

@@ -10,23 +10,23 @@ import pytest
 
 import critical_phase
 from critical_phase.analysis import AnalysisSettings, analyze, planted_run
-from critical_phase.analysis.change_point import NO_FIT, SMALL_PART, Abruptness
-from critical_phase.analysis.changes import rank
-from critical_phase.analysis.changes_table import changes_table
-from critical_phase.analysis.control_verdicts import style
-from critical_phase.analysis.hypotheses import CLAIMS
-from critical_phase.analysis.instability_verdict import unstable
-from critical_phase.analysis.jump_finding import jump_finding
-from critical_phase.analysis.jump_sentence import sentence
-from critical_phase.analysis.mechanisms import _few, constant, knowing, rerouting
-from critical_phase.analysis.mirage_verdict import _unmoved, smooth_margin
-from critical_phase.analysis.noise_evidence import noise_evidence
-from critical_phase.analysis.noise_verdict import rounding
-from critical_phase.analysis.scale_verdict import growth
-from critical_phase.analysis.second_scoring import Crossing, SecondScoring
-from critical_phase.analysis.second_scoring_views import Twice
-from critical_phase.analysis.turning import Turn
-from critical_phase.analysis.verdicts import _case
+from critical_phase.analysis.judging.control_verdicts import style
+from critical_phase.analysis.judging.hypotheses import CLAIMS
+from critical_phase.analysis.judging.instability_verdict import unstable
+from critical_phase.analysis.judging.mechanisms import _few, constant, knowing, rerouting
+from critical_phase.analysis.judging.mirage_verdict import _unmoved, smooth_margin
+from critical_phase.analysis.judging.noise_evidence import noise_evidence
+from critical_phase.analysis.judging.noise_verdict import rounding
+from critical_phase.analysis.judging.scale_verdict import growth
+from critical_phase.analysis.judging.verdicts import _case
+from critical_phase.analysis.jumps.change_point import NO_FIT, SMALL_PART, Abruptness
+from critical_phase.analysis.jumps.changes import rank
+from critical_phase.analysis.jumps.changes_table import changes_table
+from critical_phase.analysis.scores.second_scoring import Crossing, SecondScoring
+from critical_phase.analysis.scores.second_scoring_views import Twice
+from critical_phase.analysis.telling.jump_finding import jump_finding
+from critical_phase.analysis.telling.jump_sentence import sentence
+from critical_phase.analysis.updates.turning import Turn
 
 SETTINGS = AnalysisSettings(
     draws=100, permutations=40, smooth_draws=100, run="planted",

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.generation import (
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.inference.paired_share import paired_share
+from critical_phase.analysis.interventions.generation import (
     CATEGORIES,
     FreeAnswers,
     choose,
     summarise,
     verdict,
 )
-from critical_phase.analysis.paired_share import paired_share
 from critical_phase.errors import ShapeError
 
 

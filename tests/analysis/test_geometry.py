@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.geometry import geometry
-from critical_phase.analysis.neighbours import mutual_neighbours
-from critical_phase.analysis.procrustes import permuted_angle, procrustes_angle
-from critical_phase.analysis.row_subset import some_questions
-from critical_phase.analysis.spectrum import spectrum
+from critical_phase.analysis.states.geometry import geometry
+from critical_phase.analysis.states.neighbours import mutual_neighbours
+from critical_phase.analysis.states.procrustes import permuted_angle, procrustes_angle
+from critical_phase.analysis.states.row_subset import some_questions
+from critical_phase.analysis.states.spectrum import spectrum
 from critical_phase.errors import ShapeError
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, planted_run, to_json
-from critical_phase.analysis.across_jump import across, window_of
-from critical_phase.analysis.change_points import reference
-from critical_phase.analysis.head_importance import head_importance, sign_test, spread_over
-from critical_phase.analysis.head_outputs import head_outputs
-from critical_phase.analysis.planted_arrays import progress
+from critical_phase.analysis.activity.head_importance import head_importance, sign_test, spread_over
+from critical_phase.analysis.activity.head_outputs import head_outputs
+from critical_phase.analysis.jumps.across_jump import across, window_of
+from critical_phase.analysis.jumps.change_points import reference
+from critical_phase.analysis.planted.planted_arrays import progress
 
 GROWTH = 0.5
 """What the planted attention head comes to write more, in units of the stream."""

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import Rows
-from critical_phase.analysis.intervention_claim import Asked, Beside, claim
-from critical_phase.analysis.intervention_doses import barrier, crossings, dose_response
-from critical_phase.analysis.intervention_effect import (
+from critical_phase.analysis.interventions.intervention_claim import Asked, Beside, claim
+from critical_phase.analysis.interventions.intervention_doses import (
+    barrier,
+    crossings,
+    dose_response,
+)
+from critical_phase.analysis.interventions.intervention_effect import (
     Effect,
     Number,
     between,
@@ -17,16 +21,16 @@ from critical_phase.analysis.intervention_effect import (
     one_more,
     ratio,
 )
-from critical_phase.analysis.intervention_frame import SIGNS, Frame
-from critical_phase.analysis.intervention_minimum import (
+from critical_phase.analysis.interventions.intervention_frame import SIGNS, Frame
+from critical_phase.analysis.interventions.intervention_minimum import (
     Evidence,
     may_say_cause,
     minimum,
     precedes,
     sentence,
 )
-from critical_phase.analysis.intervention_repeats import Repeat, repetition
-from critical_phase.analysis.intervention_table import claim_values, path_values
+from critical_phase.analysis.interventions.intervention_repeats import Repeat, repetition
+from critical_phase.analysis.interventions.intervention_table import claim_values, path_values
 from critical_phase.errors import ConfigError, FitError, ShapeError
 
 QUESTIONS, CANDIDATES = 80, 3

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.eigen import symmetric_eigen
-from critical_phase.analysis.linear_probe import (
+from critical_phase.analysis.probing.linear_probe import (
     PENALTIES,
     expected_hits,
     loqo_predictions,
@@ -10,8 +9,9 @@ from critical_phase.analysis.linear_probe import (
     transfer_predictions,
     within_centred,
 )
-from critical_phase.analysis.prober import Prober, permuted_choices
-from critical_phase.analysis.question_blocks import choices, contrasts, groups_of, helmert
+from critical_phase.analysis.probing.prober import Prober, permuted_choices
+from critical_phase.analysis.probing.question_blocks import choices, contrasts, groups_of, helmert
+from critical_phase.analysis.states.eigen import symmetric_eigen
 from critical_phase.errors import FitError
 
 MIXED = [2, 3, 4, 5, 2, 3, 4]

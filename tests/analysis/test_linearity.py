@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.baselines import baselines
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.collapses import collapse
-from critical_phase.analysis.linearity import linearity
-from critical_phase.analysis.normalisations import normalisations
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.scores.baselines import baselines
+from critical_phase.analysis.scores.collapses import collapse
+from critical_phase.analysis.scores.linearity import linearity
+from critical_phase.analysis.scores.normalisations import normalisations
 
 
 def scaled_run(alpha, respond):

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.llc_series import LlcSeries, drift, point_of
-from critical_phase.analysis.local_learning import local_learning
+from critical_phase.analysis.updates.llc_series import LlcSeries, drift, point_of
+from critical_phase.analysis.updates.local_learning import local_learning
 from critical_phase.errors import ShapeError
 
 SETTINGS = {"sampled": "factors", "parameters": 640, "gamma": 90.0, "lr": 0.001, "n_beta": 80.0,

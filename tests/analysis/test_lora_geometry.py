@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.lora_geometry import (
+from critical_phase.analysis.updates.lora_geometry import (
     cosine_to_last,
     inner,
     local_cosine,
@@ -12,7 +12,7 @@ from critical_phase.analysis.lora_geometry import (
     stable_rank,
     step_lengths,
 )
-from critical_phase.analysis.weights import weights
+from critical_phase.analysis.updates.weights import weights
 
 
 def factors(rng, rank=3):

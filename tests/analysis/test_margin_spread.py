@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.margin_spread import (
+from critical_phase.analysis.scores.margin_spread import (
     BINS,
     LEVELS,
     MOST_QUESTIONS,

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.crossing import crossings
-from critical_phase.analysis.mirage import common_drift, mirage, smooth_drift
-from critical_phase.analysis.mirage_verdict import _mirage_kind
-from critical_phase.analysis.model_comparison import compare_kinds
-from critical_phase.analysis.noise_floor import noise_floor
+from critical_phase.analysis.judging.mirage_verdict import _mirage_kind
+from critical_phase.analysis.jumps.mirage import common_drift, mirage, smooth_drift
+from critical_phase.analysis.jumps.model_comparison import compare_kinds
+from critical_phase.analysis.scores.crossing import crossings
+from critical_phase.analysis.scores.noise_floor import noise_floor
 
 
 def world(kind, rng, questions=300, steps=33):

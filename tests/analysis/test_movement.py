@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.cka import block_cka, block_features
-from critical_phase.analysis.direction import mean_along, mean_cosine, row_cosine
-from critical_phase.analysis.displacement import constant_shift
-from critical_phase.analysis.displacement_parts import (
+from critical_phase.analysis.planted.worlds import PlantedRun
+from critical_phase.analysis.probing.direction import mean_along, mean_cosine, row_cosine
+from critical_phase.analysis.states.cka import block_cka, block_features
+from critical_phase.analysis.states.displacement import constant_shift
+from critical_phase.analysis.states.displacement_parts import (
     contrasts,
     displacement_parts,
     label_sums,
     question_sums,
 )
-from critical_phase.analysis.head_contrast import contrast_heads
-from critical_phase.analysis.movement import movement
-from critical_phase.analysis.path_share import distance, halves, path_shares, random_change
-from critical_phase.analysis.similarity import similarity
-from critical_phase.analysis.worlds import PlantedRun
+from critical_phase.analysis.states.head_contrast import contrast_heads
+from critical_phase.analysis.states.movement import movement
+from critical_phase.analysis.states.path_share import distance, halves, path_shares, random_change
+from critical_phase.analysis.states.similarity import similarity
 
 
 def planted_change(rows, rng, mu, question, label, noise, width=40):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import Rows, normalise, planted_run
-from critical_phase.analysis.contexts import context_label
-from critical_phase.analysis.normalisation import NORMALISATIONS, pmi_dc
-from critical_phase.analysis.normalisations import normalisations
+from critical_phase.analysis.scores.contexts import context_label
+from critical_phase.analysis.scores.normalisation import NORMALISATIONS, pmi_dc
+from critical_phase.analysis.scores.normalisations import normalisations
 from critical_phase.errors import ConfigError, ShapeError
 
 BLIND = ("answer_only", "domain", "shuffled", "filler", "shots-5")
@@ -75,7 +75,7 @@ def switch(rng):
 
 
 def test_every_mode_has_every_rule_and_the_sum_is_the_accuracy_of_the_curves(switch, quick):
-    from critical_phase.analysis.likelihood import curves
+    from critical_phase.analysis.scores.likelihood import curves
 
     rows = table_of(normalisations(switch, quick), "normalisations")
     likra = {r["normalisation"]: r["last"] for r in rows if r["mode"] == "likra"}

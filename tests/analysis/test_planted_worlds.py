@@ -2,17 +2,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import RunArrays
-from critical_phase.analysis.cka import block_cka, block_features
-from critical_phase.analysis.clock import path_length
-from critical_phase.analysis.crossing import crossings
-from critical_phase.analysis.curves import combine, top_hits
-from critical_phase.analysis.displacement import constant_shift
-from critical_phase.analysis.hypotheses import ORDER
 from critical_phase.analysis.inputs import check_rows
-from critical_phase.analysis.margin import margins
-from critical_phase.analysis.noise_floor import direction_agreement
-from critical_phase.analysis.planted_causes import interventions_of
-from critical_phase.analysis.planted_runs import (
+from critical_phase.analysis.judging.hypotheses import ORDER
+from critical_phase.analysis.jumps.clock import path_length
+from critical_phase.analysis.planted.planted_causes import interventions_of
+from critical_phase.analysis.planted.planted_runs import (
     ATTENTION_HEADS,
     BLOCKS,
     INNER,
@@ -21,9 +15,15 @@ from critical_phase.analysis.planted_runs import (
     ROUTED,
     STEPS,
 )
-from critical_phase.analysis.planted_scores import burst, logistic
-from critical_phase.analysis.planted_truth import NO_RUN
-from critical_phase.analysis.planted_worlds import PLANTED_WORLDS
+from critical_phase.analysis.planted.planted_scores import burst, logistic
+from critical_phase.analysis.planted.planted_truth import NO_RUN
+from critical_phase.analysis.planted.planted_worlds import PLANTED_WORLDS
+from critical_phase.analysis.scores.crossing import crossings
+from critical_phase.analysis.scores.curves import combine, top_hits
+from critical_phase.analysis.scores.margin import margins
+from critical_phase.analysis.scores.noise_floor import direction_agreement
+from critical_phase.analysis.states.cka import block_cka, block_features
+from critical_phase.analysis.states.displacement import constant_shift
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from critical_phase.analysis.bootstrap import shared_weights
-from critical_phase.analysis.place_check import disagreements, place_checks, place_table
-from critical_phase.analysis.posterior import step_posterior
+from critical_phase.analysis.inference.bootstrap import shared_weights
+from critical_phase.analysis.jumps.place_check import disagreements, place_checks, place_table
+from critical_phase.analysis.jumps.posterior import step_posterior
+from critical_phase.analysis.jumps.series_change import ChangeFinder
 from critical_phase.analysis.series import Series
-from critical_phase.analysis.series_change import ChangeFinder
 from critical_phase.analysis.settings import AnalysisSettings
 from critical_phase.errors import FitError
 

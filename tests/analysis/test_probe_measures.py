@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.linear_probe import PENALTIES
-from critical_phase.analysis.linear_probes import linear_probes
-from critical_phase.analysis.probe_choice import choose, confirmatory, log_spaced
-from critical_phase.analysis.probe_confirmation import METHODS, probe_confirmation
-from critical_phase.analysis.probe_directions import cross_cosines
-from critical_phase.analysis.probe_rise import first_riser
-from critical_phase.analysis.readout_gap import readout_gap
+from critical_phase.analysis.probing.linear_probe import PENALTIES
+from critical_phase.analysis.probing.linear_probes import linear_probes
+from critical_phase.analysis.probing.probe_choice import choose, confirmatory, log_spaced
+from critical_phase.analysis.probing.probe_confirmation import METHODS, probe_confirmation
+from critical_phase.analysis.probing.probe_directions import cross_cosines
+from critical_phase.analysis.probing.probe_rise import first_riser
+from critical_phase.analysis.probing.readout_gap import readout_gap
+from critical_phase.analysis.probing.step_transfer import step_transfer
 from critical_phase.analysis.series import question_series
-from critical_phase.analysis.step_transfer import step_transfer
 
 SETTINGS = AnalysisSettings(draws=200, permutations=40, smooth_draws=100)
 

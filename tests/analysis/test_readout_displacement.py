@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.displacement_readout import ratio_of_means, read_out_path, rows_read
-from critical_phase.analysis.read_out import ReadOut
-from critical_phase.analysis.readout_displacement import readout_displacement
+from critical_phase.analysis.states.displacement_readout import (
+    ratio_of_means,
+    read_out_path,
+    rows_read,
+)
+from critical_phase.analysis.states.read_out import ReadOut
+from critical_phase.analysis.states.readout_displacement import readout_displacement
 from critical_phase.errors import FitError, ShapeError
 
 WIDTH, TOKENS = 24, 300

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.bootstrap import question_weights, shared_weights
-from critical_phase.analysis.curves import top_hits
-from critical_phase.analysis.likelihood import curves
-from critical_phase.analysis.noise_evidence import noise_evidence
-from critical_phase.analysis.normalisations import normalisations
-from critical_phase.analysis.second_scoring import compare_scorings, half_way
-from critical_phase.analysis.second_scorings import second_scoring
+from critical_phase.analysis.inference.bootstrap import question_weights, shared_weights
+from critical_phase.analysis.judging.noise_evidence import noise_evidence
+from critical_phase.analysis.scores.curves import top_hits
+from critical_phase.analysis.scores.likelihood import curves
+from critical_phase.analysis.scores.normalisations import normalisations
+from critical_phase.analysis.scores.second_scoring import compare_scorings, half_way
+from critical_phase.analysis.scores.second_scorings import second_scoring
 
 NOISE = 0.02
 SIZES = np.array([1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0])

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run, to_json
-from critical_phase.analysis.seed_groups import two_groups
-from critical_phase.analysis.seed_spread import spread, two_way_draws
-from critical_phase.analysis.seeds import seeds
+from critical_phase.analysis.many_runs.seed_groups import two_groups
+from critical_phase.analysis.many_runs.seed_spread import spread, two_way_draws
+from critical_phase.analysis.many_runs.seeds import seeds
 from critical_phase.errors import ConfigError
 
 STEPS = 33

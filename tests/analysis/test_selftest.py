@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from critical_phase.analysis.planted_truth import Place
-from critical_phase.analysis.planted_worlds import PLANTED_WORLDS
-from critical_phase.analysis.proportion import wilson_of_count
-from critical_phase.analysis.selftest import (
+from critical_phase.analysis.inference.proportion import wilson_of_count
+from critical_phase.analysis.planted.planted_truth import Place
+from critical_phase.analysis.planted.planted_worlds import PLANTED_WORLDS
+from critical_phase.analysis.planted.selftest import (
     Located,
     Outcome,
     false_alarm,

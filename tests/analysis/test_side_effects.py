@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import planted_run
-from critical_phase.analysis.effect_lines import MOST_POINTS
-from critical_phase.analysis.noise_scale import noise_scale
-from critical_phase.analysis.planted_contexts import NOISE_SCALE, gradients_of
-from critical_phase.analysis.side_effects import side_effects
+from critical_phase.analysis.planted.planted_contexts import NOISE_SCALE, gradients_of
+from critical_phase.analysis.scores.effect_lines import MOST_POINTS
+from critical_phase.analysis.scores.noise_scale import noise_scale
+from critical_phase.analysis.scores.side_effects import side_effects
 from critical_phase.errors import ShapeError
 
 

@@ -3,16 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critical_phase.analysis.cka import (
+from critical_phase.analysis.planted.planted_arrays import rows_of
+from critical_phase.analysis.states.cka import (
     biased_cka,
     block_cka,
     block_features,
     debiased_cka,
     plain_block_cka,
 )
-from critical_phase.analysis.cka_pairs import cka_matrix
-from critical_phase.analysis.displacement import constant_shift, relative_displacement
-from critical_phase.analysis.planted_arrays import rows_of
+from critical_phase.analysis.states.cka_pairs import cka_matrix
+from critical_phase.analysis.states.displacement import constant_shift, relative_displacement
 
 
 def block(rows, x, y):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.difficulty import base_margins
-from critical_phase.analysis.partial import Correlation, family_p, rank_correlation
-from critical_phase.analysis.sparsity_difficulty import sparsity_difficulty
-from critical_phase.analysis.state_rank import participation_jackknife, state_rank
+from critical_phase.analysis.activity.sparsity_difficulty import sparsity_difficulty
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.inference.partial import Correlation, family_p, rank_correlation
+from critical_phase.analysis.scores.difficulty import base_margins
+from critical_phase.analysis.states.state_rank import participation_jackknife, state_rank
 
 
 def correlated(x, y, rng, **options):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, planted_run, to_json
-from critical_phase.analysis.attention_spans import attention_spans
+from critical_phase.analysis.activity.attention_spans import attention_spans
 
 OF_PROBES = ("linear_probes", "readout_gap", "step_transfer", "probe_confirmation")
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.curves import ModeScores
+from critical_phase.analysis.inference.bootstrap import question_weights
 from critical_phase.analysis.inputs import Rows
-from critical_phase.analysis.sweep import (
+from critical_phase.analysis.many_runs.sweep import (
     accuracy_curve,
     half_rise,
     half_way,
     over_seeds,
     still_rising,
 )
+from critical_phase.analysis.scores.curves import ModeScores
 
 
 def three_questions() -> Rows:

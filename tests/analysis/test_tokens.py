@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import MEASURES, AnalysisSettings, planted_run
-from critical_phase.analysis.activations import sorted_steps
-from critical_phase.analysis.tokens import MOST_HEADS, tokens
+from critical_phase.analysis.activity.tokens import MOST_HEADS, tokens
+from critical_phase.analysis.states.activations import sorted_steps
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import Rows
-from critical_phase.analysis.training_time import Asked, training_test
-from critical_phase.analysis.training_time_place import Place, crossings, later_than, place_of
+from critical_phase.analysis.interventions.training_time import Asked, training_test
+from critical_phase.analysis.interventions.training_time_place import (
+    Place,
+    crossings,
+    later_than,
+    place_of,
+)
 from critical_phase.errors import FitError
 
 QUESTIONS = 120

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.lora_geometry import lengths
-from critical_phase.analysis.update_path import main_plane, path_map, walk_gram
-from critical_phase.analysis.weights import weights
+from critical_phase.analysis.updates.lora_geometry import lengths
+from critical_phase.analysis.updates.update_path import main_plane, path_map, walk_gram
+from critical_phase.analysis.updates.weights import weights
 
 
 def gram(path):

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.attention import attention
-from critical_phase.analysis.instability import instability
-from critical_phase.analysis.intruder_dimensions import (
+from critical_phase.analysis.activity.attention import attention
+from critical_phase.analysis.updates.instability import instability
+from critical_phase.analysis.updates.intruder_dimensions import (
     base_vectors,
     best_cosines,
     intruders,
     leading_vectors,
     random_update,
 )
-from critical_phase.analysis.intruders import intruders as intruders_measure
-from critical_phase.analysis.spikes import above_neighbours, largest_spike
-from critical_phase.analysis.turning import cosines, sharpest_turn
-from critical_phase.analysis.update_spaces import (
+from critical_phase.analysis.updates.intruders import intruders as intruders_measure
+from critical_phase.analysis.updates.spikes import above_neighbours, largest_spike
+from critical_phase.analysis.updates.turning import cosines, sharpest_turn
+from critical_phase.analysis.updates.update_spaces import (
     chance_overlap,
     overlap,
     principal_angles,
@@ -24,7 +24,7 @@ from critical_phase.analysis.update_spaces import (
     spectral_entropy,
     update_svd,
 )
-from critical_phase.analysis.weight_spaces import weight_spaces
+from critical_phase.analysis.updates.weight_spaces import weight_spaces
 from critical_phase.errors import ShapeError
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, planted_run
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.weight_sweep import (
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.scores.weight_sweep import (
     WEIGHTS,
     best_weight,
     log_spaced,

@@ -8,7 +8,7 @@ import pytest
 from tiny_run import Probe, copy_scored
 
 from critical_phase.analysis import AnalysisSettings
-from critical_phase.analysis.curvature import curvature
+from critical_phase.analysis.updates.curvature import curvature
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import open_run
 from critical_phase.cli.stored_curvature import read_curvature

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from critical_phase.analysis.intervention_effect import Number
-from critical_phase.analysis.intervention_minimum import Point
-from critical_phase.analysis.intervention_repeats import Repeat, repetition
+from critical_phase.analysis.interventions.intervention_effect import Number
+from critical_phase.analysis.interventions.intervention_minimum import Point
+from critical_phase.analysis.interventions.intervention_repeats import Repeat, repetition
 from critical_phase.cli.intervene_others import no_jump, set_apart
 from critical_phase.cli.intervene_points import hold_points
 

@@ -8,7 +8,7 @@ import pytest
 from tiny_run import Probe, copy_scored
 
 from critical_phase.analysis import AnalysisSettings
-from critical_phase.analysis.local_learning import local_learning
+from critical_phase.analysis.updates.local_learning import local_learning
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import open_run
 from critical_phase.cli.stored_llc import read_llc

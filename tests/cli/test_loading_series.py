@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from critical_phase.analysis import AnalysisSettings, to_json
-from critical_phase.analysis.weight_spaces import weight_spaces
-from critical_phase.analysis.weights import weights
+from critical_phase.analysis.updates.weight_spaces import weight_spaces
+from critical_phase.analysis.updates.weights import weights
 from critical_phase.checkpoints import open_source
 from critical_phase.cli import stored_series
 from critical_phase.cli.loading import StoredRun

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_families import build_model
 
-from critical_phase.analysis.read_out import ReadOut
+from critical_phase.analysis.states.read_out import ReadOut
 from critical_phase.checkpoints import load_model
 from critical_phase.cli import read_out_weights
 from critical_phase.cli.read_out_weights import NORMS, read_read_out

@@ -12,7 +12,7 @@ from peft import PeftModel
 from tiny_run import Probe
 
 from critical_phase.analysis import AnalysisSettings
-from critical_phase.analysis.second_scorings import second_scoring
+from critical_phase.analysis.scores.second_scorings import second_scoring
 from critical_phase.checkpoints import quiet_peft
 from critical_phase.cli.collect import prepare
 from critical_phase.cli.loading import StoredRun

@@ -3,8 +3,8 @@ import json
 import pytest
 from tiny_run import Probe
 
-from critical_phase.analysis.planted_worlds import PLANTED_WORLDS
-from critical_phase.analysis.selftest import QUICK_DRAWS, QUICK_WORLDS
+from critical_phase.analysis.planted.planted_worlds import PLANTED_WORLDS
+from critical_phase.analysis.planted.selftest import QUICK_DRAWS, QUICK_WORLDS
 from critical_phase.cli.selftest import selftest
 from critical_phase.cli.selftest_table import as_json, lines
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from critical_phase.analysis.causal_evidence import of_jump
+from critical_phase.analysis.judging.causal_evidence import of_jump
 from critical_phase.cli.stored_interventions import read_interventions
 from critical_phase.errors import StoreError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_interventions import Tiny, gap, tiny_bench, tiny_lab
 
-from critical_phase.analysis.causal_evidence import Plan
+from critical_phase.analysis.judging.causal_evidence import Plan
 from critical_phase.errors import ConfigError
 from critical_phase.probes.interventions import (
     PLANS,

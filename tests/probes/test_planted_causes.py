@@ -8,7 +8,7 @@ from planted_cases import Marked, mark_case, null_case, place_case
 from planted_marks import question_tokens, sibling, told_by_marks
 from planted_places import FALL, Planted, carve, draw_place, likely, noise_updates
 
-from critical_phase.analysis.thresholds import CARRIES
+from critical_phase.analysis.judging.thresholds import CARRIES
 from critical_phase.checkpoints.organism import World
 
 SEED = 1

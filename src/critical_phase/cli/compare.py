@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from critical_phase.analysis import AnalysisSettings, to_json
-from critical_phase.analysis.comparison import comparison
+from critical_phase.analysis.many_runs.comparison import comparison
 from critical_phase.analysis.results import Table, column
 from critical_phase.atomic import write_json
 from critical_phase.cli.console import result, result_json, say

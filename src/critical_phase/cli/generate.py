@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from critical_phase.analysis.generation import FreeAnswers, summarise, verdict
+from critical_phase.analysis.interventions.generation import FreeAnswers, summarise, verdict
 from critical_phase.atomic import write_json
 from critical_phase.checkpoints import adapter_identity
 from critical_phase.checkpoints.series import IDENTITY

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.generation import CATEGORIES, FreeAnswers
+from critical_phase.analysis.interventions.generation import CATEGORIES, FreeAnswers
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.generate_inputs import GenerateSettings, Ready
 from critical_phase.errors import StoreError

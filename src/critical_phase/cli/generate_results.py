@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from critical_phase.analysis.accuracy_interval import JOINED
-from critical_phase.analysis.generation import CATEGORIES, GenerationResult, Share
-from critical_phase.analysis.paired_share import PAIRED
+from critical_phase.analysis.inference.accuracy_interval import JOINED
+from critical_phase.analysis.inference.paired_share import PAIRED
+from critical_phase.analysis.interventions.generation import CATEGORIES, GenerationResult, Share
 from critical_phase.cli.generate_cells import MASKED, Cell
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.generation import FreeAnswers, mean_share
+from critical_phase.analysis.inference.bootstrap import question_weights
+from critical_phase.analysis.interventions.generation import FreeAnswers, mean_share
 from critical_phase.checkpoints import encode, prompt_format
 from critical_phase.cli.generate_cells import (
     FOLDER,

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from critical_phase.analysis.intervention_claim import Beside
-from critical_phase.analysis.intervention_effect import number
-from critical_phase.analysis.intervention_frame import Frame
+from critical_phase.analysis.interventions.intervention_claim import Beside
+from critical_phase.analysis.interventions.intervention_effect import number
+from critical_phase.analysis.interventions.intervention_frame import Frame
 from critical_phase.cli.intervene_inputs import InterveneSettings, Ready, source
 from critical_phase.cli.intervene_work import Table, other_term
 from critical_phase.cli.plan_rows import rows_of_plan

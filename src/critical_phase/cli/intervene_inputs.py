@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 
 from critical_phase.analysis import MODES, Rows
-from critical_phase.analysis.curves import NEEDS, primary_mode
-from critical_phase.analysis.intervention_frame import SIGNS
+from critical_phase.analysis.interventions.intervention_frame import SIGNS
+from critical_phase.analysis.scores.curves import NEEDS, primary_mode
 from critical_phase.checkpoints import (
     ORGANISM,
     Checkpoint,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from critical_phase.analysis.intervention_minimum import Point, precedes, trained
+from critical_phase.analysis.interventions.intervention_minimum import Point, precedes, trained
 from critical_phase.cli.stored_training_tests import training_said
 
 Values = Mapping[str, Any]

@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from critical_phase.analysis.intervention_effect import Number
-from critical_phase.analysis.intervention_minimum import Point, may_say_cause, said
-from critical_phase.analysis.intervention_repeats import Repeat, Repetition, repetition
+from critical_phase.analysis.interventions.intervention_effect import Number
+from critical_phase.analysis.interventions.intervention_minimum import Point, may_say_cause, said
+from critical_phase.analysis.interventions.intervention_repeats import (
+    Repeat,
+    Repetition,
+    repetition,
+)
 from critical_phase.atomic import write_json
 from critical_phase.cli.intervene_jump import held_still, in_time
 from critical_phase.cli.intervene_others import in_words, no_jump, set_apart

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.intervention_claim import Asked, claim
-from critical_phase.analysis.intervention_effect import number
-from critical_phase.analysis.intervention_frame import Frame
-from critical_phase.analysis.intervention_table import (
+from critical_phase.analysis.interventions.intervention_claim import Asked, claim
+from critical_phase.analysis.interventions.intervention_effect import number
+from critical_phase.analysis.interventions.intervention_frame import Frame
+from critical_phase.analysis.interventions.intervention_table import (
     cell_rows,
     claim_values,
     pair_values,

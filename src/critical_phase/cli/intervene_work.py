@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from critical_phase.analysis.intervention_effect import effect, moved
-from critical_phase.analysis.intervention_frame import SIGNS, Frame
+from critical_phase.analysis.interventions.intervention_effect import effect, moved
+from critical_phase.analysis.interventions.intervention_frame import SIGNS, Frame
 from critical_phase.checkpoints import model_sha256
 from critical_phase.cli.intervene_inputs import InterveneSettings, Ready, source
 from critical_phase.probes.interventions import (

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from critical_phase.analysis import ControlRun, Intervention, Rows
-from critical_phase.analysis.curvature_series import CurvatureSeries
-from critical_phase.analysis.llc_series import LlcSeries
-from critical_phase.analysis.read_out import ReadOut
+from critical_phase.analysis.states.read_out import ReadOut
+from critical_phase.analysis.updates.curvature_series import CurvatureSeries
+from critical_phase.analysis.updates.llc_series import LlcSeries
 from critical_phase.checkpoints import read_log, read_questions
 from critical_phase.cli.base_weights import BaseWeights
 from critical_phase.cli.on_demand import ReadOnDemand

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
-from critical_phase.analysis.read_out import ReadOut
+from critical_phase.analysis.states.read_out import ReadOut
 from critical_phase.cli.base_weights import base_folder
 
 NORMS: Mapping[str, str] = {

@@ -8,8 +8,8 @@ import yaml
 from pydantic import Field
 
 from critical_phase.analysis import MODES
-from critical_phase.analysis.curves import NEEDS, primary_mode
-from critical_phase.analysis.training_time import Asked, refuse_no_jump, training_test
+from critical_phase.analysis.interventions.training_time import Asked, refuse_no_jump, training_test
+from critical_phase.analysis.scores.curves import NEEDS, primary_mode
 from critical_phase.atomic import write_json
 from critical_phase.checkpoints import adapter_identity, list_series
 from critical_phase.cli.as_before import as_before

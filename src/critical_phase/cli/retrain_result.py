@@ -8,9 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from critical_phase.analysis.intervention_effect import Number
-from critical_phase.analysis.training_time import Arm, Asked, TrainingTest
-from critical_phase.analysis.training_time_place import Place
+from critical_phase.analysis.interventions.intervention_effect import Number
+from critical_phase.analysis.interventions.training_time import Arm, Asked, TrainingTest
+from critical_phase.analysis.interventions.training_time_place import Place
 from critical_phase.checkpoints import list_series, load_adapter
 from critical_phase.checkpoints.withheld_places import layer_of, places_named
 from critical_phase.cli.run_folder import RunFolder, read_record

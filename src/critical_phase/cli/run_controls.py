@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from critical_phase.analysis import ControlRun
-from critical_phase.analysis.clock import summed_rate
-from critical_phase.analysis.control_run import PRIOR, ControlKind
+from critical_phase.analysis.jumps.clock import summed_rate
+from critical_phase.analysis.scores.control_run import PRIOR, ControlKind
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import BASE, RunFolder, open_run, read_record
 from critical_phase.cli.seeds_design import short_names

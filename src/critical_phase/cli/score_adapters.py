@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from critical_phase.analysis.curves import NEEDS
+from critical_phase.analysis.scores.curves import NEEDS
 from critical_phase.checkpoints import (
     Checkpoint,
     adapter_config,

@@ -9,10 +9,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from critical_phase.analysis import Rows
-from critical_phase.analysis.bootstrap import centred_interval, interval, question_weights
-from critical_phase.analysis.calibration import brier, calibration_error, confidence, error_draws
-from critical_phase.analysis.curves import combine, top_hits
-from critical_phase.analysis.normalisation import normalise, pmi_dc
+from critical_phase.analysis.inference.bootstrap import centred_interval, interval, question_weights
+from critical_phase.analysis.scores.calibration import (
+    brier,
+    calibration_error,
+    confidence,
+    error_draws,
+)
+from critical_phase.analysis.scores.curves import combine, top_hits
+from critical_phase.analysis.scores.normalisation import normalise, pmi_dc
 
 BASE = "base"
 ADAPTER = "adapter"

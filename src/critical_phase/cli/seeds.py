@@ -38,7 +38,7 @@ def seeds_run(paths: Sequence[Path], out: Path, settings: AnalyzeSettings) -> di
         ConfigError: The runs are of different designs; names the difference.
     """
     from critical_phase.analysis import AnalysisSettings, to_json  # these load much
-    from critical_phase.analysis.seeds import seeds
+    from critical_phase.analysis.many_runs.seeds import seeds
     from critical_phase.cli.loading import StoredRun
 
     runs = [open_run(path) for path in paths]

@@ -11,7 +11,7 @@ import click
 from critical_phase.cli.console import bar, result, result_json
 
 if TYPE_CHECKING:
-    from critical_phase.analysis.selftest import Outcome, WorldScore
+    from critical_phase.analysis.planted.selftest import Outcome, WorldScore
 
 CHUNK = 4
 """Draws that a process takes at a time."""
@@ -39,8 +39,8 @@ def command(
 
     Nothing is read or written. A world of 200 draws takes about a minute on two cores.
     """
-    from critical_phase.analysis.planted_worlds import PLANTED_WORLDS  # these load much
-    from critical_phase.analysis.selftest import QUICK_DRAWS, QUICK_WORLDS, world_named
+    from critical_phase.analysis.planted.planted_worlds import PLANTED_WORLDS  # these load much
+    from critical_phase.analysis.planted.selftest import QUICK_DRAWS, QUICK_WORLDS, world_named
     from critical_phase.cli.selftest_table import as_json, lines
 
     chosen = names or (QUICK_WORLDS if quick else tuple(PLANTED_WORLDS))
@@ -76,7 +76,7 @@ def selftest(
     Raises:
         ConfigError: No such world.
     """
-    from critical_phase.analysis.selftest import run_draw, score, world_named
+    from critical_phase.analysis.planted.selftest import run_draw, score, world_named
 
     tasks = [(name, number, seed) for name in names for number in range(draws)]
     found: dict[str, list[Outcome]] = {world_named(name).name: [] for name in names}

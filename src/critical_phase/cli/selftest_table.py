@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from critical_phase.analysis.proportion import wilson_of_count
-from critical_phase.analysis.selftest import Share, WorldScore
+from critical_phase.analysis.inference.proportion import wilson_of_count
+from critical_phase.analysis.planted.selftest import Share, WorldScore
 
 COLUMNS = {
     "right": "right",

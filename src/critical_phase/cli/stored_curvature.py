@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.curvature_series import CurvatureSeries, Twin
+from critical_phase.analysis.updates.curvature_series import CurvatureSeries, Twin
 from critical_phase.cli.stored_steps import StoredSteps, as_float
 
 SAME = ("draws", "samples", "products", "tolerance", "seed", "plan_sha256", "examples_sha256",

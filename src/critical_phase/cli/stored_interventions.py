@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from critical_phase.analysis import Intervention
-from critical_phase.analysis.causal_evidence import Plan
+from critical_phase.analysis.judging.causal_evidence import Plan
 from critical_phase.errors import StoreError
 
 FOLDER = "interventions"

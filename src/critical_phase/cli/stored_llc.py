@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.llc_series import LlcSeries
+from critical_phase.analysis.updates.llc_series import LlcSeries
 from critical_phase.cli.stored_steps import StoredSteps, as_float
 
 SETTINGS = "settings.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.sweep import SeedMean, over_seeds
+from critical_phase.analysis.many_runs.sweep import SeedMean, over_seeds
 from critical_phase.cli.sweep_file import Cell
 from critical_phase.cli.sweep_names import cell_name, digest
 from critical_phase.cli.sweep_numbers import COLUMNS, number

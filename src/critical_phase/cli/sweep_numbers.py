@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from critical_phase.analysis.bootstrap import question_weights
-from critical_phase.analysis.curves import NEEDS, ModeScores, available_modes, combine
+from critical_phase.analysis.inference.bootstrap import question_weights
 from critical_phase.analysis.inputs import chance
-from critical_phase.analysis.settings import MODES
-from critical_phase.analysis.sweep import (
+from critical_phase.analysis.many_runs.sweep import (
     MILESTONES,
     WEIGHTS,
     AccuracyCurve,
@@ -19,6 +17,8 @@ from critical_phase.analysis.sweep import (
     half_rise,
     on_clock,
 )
+from critical_phase.analysis.scores.curves import NEEDS, ModeScores, available_modes, combine
+from critical_phase.analysis.settings import MODES
 from critical_phase.cli.loading import StoredRun
 from critical_phase.cli.run_folder import RunFolder
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from critical_phase.analysis.sweep import MILESTONES, WEIGHTS, over_seeds, still_rising
+from critical_phase.analysis.many_runs.sweep import MILESTONES, WEIGHTS, over_seeds, still_rising
 from critical_phase.atomic import write_json, write_text
 from critical_phase.cli.sweep_cell import CellTask, is_finished
 from critical_phase.cli.sweep_groups import (

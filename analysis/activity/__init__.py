@@ -1,0 +1,1 @@
+"""Attention and sparsity of activations."""

@@ -1,0 +1,1 @@
+"""Resampling, intervals, and p-values of many tests."""

@@ -1,0 +1,1 @@
+"""What interventions and withheld training show, and when it may be called a cause."""

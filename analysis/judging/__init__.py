@@ -1,0 +1,1 @@
+"""Verdicts: each hypothesis with its rule, its threshold and its evidence."""

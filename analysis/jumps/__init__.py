@@ -1,0 +1,1 @@
+"""Change points: where a curve changes abruptly, on which clock, and what moved first."""

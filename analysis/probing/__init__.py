@@ -1,0 +1,1 @@
+"""Linear probes on hidden states: what they know, where, and whether the model says it."""

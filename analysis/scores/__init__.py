@@ -1,0 +1,1 @@
+"""What scores of candidates say: likelihood, accuracy, margins, noise, contexts, controls."""

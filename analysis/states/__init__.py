@@ -1,0 +1,1 @@
+"""Hidden states: how far they moved, and how alike they stayed."""

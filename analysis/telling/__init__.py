@@ -1,0 +1,1 @@
+"""The findings: what people and scripts read first, in numbers and words."""

@@ -1,0 +1,1 @@
+"""The LoRA updates: size, direction, spaces, and signs of instability."""
