@@ -347,6 +347,7 @@ def test_what_is_taken_away_is_judged_by_what_goes(frame: Frame) -> None:
         opposite=of_share(frame, 0.8),
         control=of_draws(frame, 0.94, 0.96),
         elsewhere=(of_share(frame, 0.9),),
+        peers=of_draws(frame, 0.6, 0.62, 0.64),
     )
     points = minimum(taken)
     assert may_say_cause(points)
@@ -357,6 +358,9 @@ def test_what_is_taken_away_is_judged_by_what_goes(frame: Frame) -> None:
     spread = minimum(replace(taken, control=of_draws(frame, 0.5, 0.95, 1.4)))[1]
     assert spread.met is False
     assert "one more draw of the control may do up to" in spread.found
+    common = minimum(replace(taken, peers=of_draws(frame, 0.1, 0.2, 0.3)))[1]
+    assert common.met is False
+    assert "one more set of as many places may do up to" in common.found
 
 
 def test_a_claim_has_the_keys_that_verdicts_read(frame: Frame) -> None:

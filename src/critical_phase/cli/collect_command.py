@@ -8,7 +8,7 @@ import click
 from critical_phase.cli.collector_options import collector_options
 from critical_phase.cli.engine_options import engine_options
 from critical_phase.cli.run_folder import open_run
-from critical_phase.cli.series_options import series_options
+from critical_phase.cli.series_options import NAMES, series_options
 from critical_phase.cli.site_options import site_options
 
 
@@ -35,7 +35,8 @@ from critical_phase.cli.site_options import site_options
 @click.option("--dry-run", is_flag=True, help="Print units and bytes; touch nothing.")
 def command(**given: Any) -> None:
     """Record scores and activations of the run at PATH, or of series made elsewhere."""
-    if given["path"] is not None and not given["series"]:
+    of_series = any(given[name] is not None for name in (*NAMES, "out")) or given["series"]
+    if given["path"] is not None and not of_series:
         open_run(given["path"])  # a wrong path is said before anything heavy is loaded
     from critical_phase.cli.collect import collect_command
 

@@ -16,7 +16,7 @@ from critical_phase.errors import CriticalPhaseError
 COMMANDS = {
     "demo": (
         "demo",
-        "The whole way on the embedded model, offline: about two minutes on two idle cores.",
+        "The whole way on the embedded model, offline: two to three minutes on two idle cores.",
     ),
     "train": ("train_command", "Train the heads, with a checkpoint at every step that matters."),
     "checkpoints": ("checkpoints", "List saved steps with norm, loss, duplicates and faults."),
