@@ -112,11 +112,9 @@ def _times(item: Json, jump: bool) -> tuple[float, float, float] | None:
 
 
 def _lead(item: Json, times: tuple[float, float, float], span: tuple[float, float]) -> Lead:
-    said = (
-        lead_span(item)
-        if item.get("lead_steps") is not None
-        else f"step {number(times[0])} {interval((times[1], times[2]))}"
-    )
+    said = f"step {number(times[0])} {interval((times[1], times[2]))}"
+    if item.get("lead_steps") is not None:
+        said = "the jump itself" if _is_jump(item) else lead_span(item)
     at, low, high = (_percent(t, span) for t in times)
     return Lead(
         change_name(item),
@@ -133,7 +131,14 @@ def _lead(item: Json, times: tuple[float, float, float], span: tuple[float, floa
 
 def _order(item: Json) -> str:
     lead = item.get("lead_steps")
-    return "" if lead is None else str(item.get("order") or ("before" if lead < 0 else "after"))
+    if lead is None or _is_jump(item):
+        return ""
+    return str(item.get("order") or ("before" if lead < 0 else "after"))
+
+
+def _is_jump(item: Json) -> bool:
+    """Say whether a change is the jump itself, which neither leads nor follows."""
+    return item.get("lead_steps") == 0 and item.get("order") == ""
 
 
 def _span(times: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

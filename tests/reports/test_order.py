@@ -157,3 +157,13 @@ def test_a_long_id_gives_a_file_name_that_disks_take() -> None:
     assert first != second
     assert len(first) == LONGEST_NAME + 9
     assert slug("Accuracy, likra") == "accuracy-likra"
+
+
+def test_the_jump_itself_neither_leads_nor_follows() -> None:
+    own = {"quantity": "accuracy.likra", "lead_steps": 0.0, "lead_interval": [-1.0, 1.0],
+           "tau_step": 20.0, "order": "", "p_adjusted": 0.01}  # fmt: skip
+    found = {"jump": {"tau_step": 20.0, "tau_examples": 160.0, "interval_examples": [150, 170]},
+             "changes": [own]}  # fmt: skip
+    order = order_of_changes(found, None)
+    assert order is not None
+    assert [(lead.text, lead.order) for lead in order.leads] == [("the jump itself", "")]
