@@ -56,13 +56,13 @@ def finder():
 
 
 @pytest.fixture(scope="module")
-def test():
+def abrupt():
     return AbruptTest(TIME, 200, np.random.default_rng(1))
 
 
-def rate(test, course, noise, draws=200):
+def rate(abrupt, course, noise, draws=200):
     rng = np.random.default_rng(2)
-    return np.mean([test.run(course + noise(rng)).found for _ in range(draws)])
+    return np.mean([abrupt.run(course + noise(rng)).found for _ in range(draws)])
 
 
 def white(rng):
@@ -74,53 +74,53 @@ def walk(rng):
 
 
 @pytest.mark.parametrize("kind", SMOOTH)
-def test_smooth_curves_are_rarely_called_abrupt(kind, test):
-    assert rate(test, SMOOTH[kind], white) <= 0.05
+def test_smooth_curves_are_rarely_called_abrupt(kind, abrupt):
+    assert rate(abrupt, SMOOTH[kind], white) <= 0.05
 
 
 @pytest.mark.parametrize("kind", RISE_AND_FALL)
-def test_curves_that_slowly_rise_and_fall_are_rarely_called_abrupt(kind, test):
+def test_curves_that_slowly_rise_and_fall_are_rarely_called_abrupt(kind, abrupt):
     def wander(rng):
         return np.cumsum(rng.normal(0, 0.01, STEPS))
 
-    assert rate(test, RISE_AND_FALL[kind], wander, 100) <= 0.05
+    assert rate(abrupt, RISE_AND_FALL[kind], wander, 100) <= 0.05
 
 
 @pytest.mark.parametrize("kind", ["flat", "ramp"])
-def test_random_walks_are_rarely_called_abrupt(kind, test):
-    assert rate(test, SMOOTH[kind], walk) <= 0.05
+def test_random_walks_are_rarely_called_abrupt(kind, abrupt):
+    assert rate(abrupt, SMOOTH[kind], walk) <= 0.05
 
 
 @pytest.mark.parametrize("kind", ABRUPT)
 @pytest.mark.parametrize("noise", [white, walk])
-def test_planted_changes_are_found(kind, noise, test):
-    assert rate(test, ABRUPT[kind], noise, 60) >= 0.9
+def test_planted_changes_are_found(kind, noise, abrupt):
+    assert rate(abrupt, ABRUPT[kind], noise, 60) >= 0.9
 
 
 @pytest.mark.parametrize("course", ["ramp", "saturating", "flat"])
-def test_question_noise_makes_no_jump_of_accuracy(course, test):
+def test_question_noise_makes_no_jump_of_accuracy(course, abrupt):
     rng, alarms = np.random.default_rng(3), 0
     for _ in range(100):
         noise = np.cumsum(rng.normal(0, 0.02, (STEPS, 300)), axis=0)
         hits = (rng.normal(-0.5, 0.5, 300) + SMOOTH[course][:, None] + noise > 0).astype(float)
-        alarms += test.run(hits.mean(axis=1), hits).found
+        alarms += abrupt.run(hits.mean(axis=1), hits).found
     assert alarms <= 5
 
 
 def test_log_spaced_checkpoints_keep_the_rates():
     time = np.concatenate(([0], 2.0 ** np.arange(0, 11, 0.5)))
     time = np.unique(np.round(time))
-    test, rng, unit = AbruptTest(time, 200, np.random.default_rng(1)), np.random.default_rng(2), 0
+    abrupt, rng, unit = AbruptTest(time, 200, np.random.default_rng(1)), np.random.default_rng(2), 0
     index = np.linspace(0, 1, time.size)
     for course in (index, np.log1p(time) / 7, time / time[-1], 1 - np.exp(-time / 50)):
-        unit += sum(test.run(course + rng.normal(0, 0.01, time.size)).found for _ in range(50))
+        unit += sum(abrupt.run(course + rng.normal(0, 0.01, time.size)).found for _ in range(50))
     assert unit <= 10
     jump = (index > 0.5) + rng.normal(0, 0.01, time.size)
-    assert test.run(jump).found
+    assert abrupt.run(jump).found
 
 
-def test_a_constant_curve_has_nothing_to_find(test):
-    assert test.run(np.ones(STEPS)).p == 1
+def test_a_constant_curve_has_nothing_to_find(abrupt):
+    assert abrupt.run(np.ones(STEPS)).p == 1
 
 
 @pytest.mark.parametrize("width", [2.0, 6.0, 15.0])

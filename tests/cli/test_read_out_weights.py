@@ -37,7 +37,7 @@ def states_and_logits(model: Any) -> tuple[np.ndarray, np.ndarray]:
     return kept[0].flatten(0, 1).double().numpy(), logits.flatten(0, 1).double().numpy()
 
 
-def check(read_out: ReadOut | str, model: Any) -> None:
+def assert_spread(read_out: ReadOut | str, model: Any) -> None:
     assert isinstance(read_out, ReadOut), read_out
     states, logits = states_and_logits(model)
     if (cap := getattr(model.config, "final_logit_softcapping", None)) is not None:
@@ -56,12 +56,12 @@ def test_the_spread_is_that_of_the_model_s_own_logits(family: str, tmp_path: Pat
         for weight in resolve(model).final_norm.parameters():
             weight.add_(0.5 * torch.rand_like(weight))
     model.save_pretrained(tmp_path)
-    check(read_read_out(str(tmp_path)), model)
+    assert_spread(read_read_out(str(tmp_path)), model)
 
 
 def test_the_organism_is_read_out() -> None:
     model, _ = load_model("organism")
-    check(read_read_out("organism"), model)
+    assert_spread(read_read_out("organism"), model)
 
 
 def test_every_kind_that_is_read_has_a_test() -> None:
